@@ -1,0 +1,1 @@
+"""Wires: everything that leaves the process, behind the ``Endpoint`` protocol."""

@@ -1,0 +1,1 @@
+"""Run folders: Parquet parts, manifest, key figures, report."""

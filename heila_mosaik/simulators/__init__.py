@@ -1,0 +1,1 @@
+"""mosaik simulators: where simulated time lives."""

@@ -1,0 +1,1 @@
+"""Scenario files in, runs out: schema, loader, wiring, running."""
