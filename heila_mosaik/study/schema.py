@@ -1,0 +1,310 @@
+"""Schema of a scenario file.
+
+Unknown keys are refused, units stand in the key names, times carry a zone.  ``heila schema`` exports the JSON schema
+for editors.  Every key has a default that makes a small study run, except the grid, the start and the length.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal, Self, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+
+from heila_mosaik.domain.quantities import Product
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Percent = Annotated[float, Field(ge=0.0, le=1000.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+NotNegative = Annotated[float, Field(ge=0.0)]
+Seconds = Annotated[int, Field(gt=0, le=86400)]
+Table = Literal[
+    "bus_vm_pu",
+    "line_loading_percent",
+    "trafo_loading_percent",
+    "load_p_mw",
+    "load_q_mvar",
+    "sgen_p_mw",
+    "sgen_q_mvar",
+    "storage_p_mw",
+    "storage_q_mvar",
+    "ext_p_mw",
+    "ext_q_mvar",
+    "system",
+    "resource_p_mw",
+    "resource_q_mvar",
+    "resource_soc_percent",
+    "estimate_vm_pu",
+    "pcc_p_mw",
+]
+
+
+def _clock(value: str) -> str:
+    try:
+        moment = time.fromisoformat(value)
+    except ValueError as error:
+        raise ValueError(f"{value!r} is not a time of day; write HH:MM, for example '18:30'") from error
+    if moment.tzinfo is not None:
+        raise ValueError(f"{value!r} carries a zone; times of day are in market.zone, write HH:MM")
+    return moment.strftime("%H:%M")
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"{value!r} is not a time zone; use an IANA name, for example Europe/Helsinki") from error
+    return value
+
+
+ClockTime = Annotated[str, AfterValidator(_clock)]
+
+
+class Part(BaseModel):
+    """Base of all parts of a scenario: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+
+class Growth(Part):
+    """Stated growth over the frozen profiles."""
+
+    der: NotNegative = Field(default=1.0, description="Factor on distributed generation. [1]")
+    load: NotNegative = Field(default=1.0, description="Factor on plain load. [1]")
+
+
+class Limits(Part):
+    """Limits that override those of the grid; absent ones keep the grid's."""
+
+    v_min_pu: float | None = Field(default=None, gt=0.5, lt=1.1, description="Lowest voltage. [pu]")
+    v_max_pu: float | None = Field(default=None, gt=0.9, lt=1.5, description="Highest voltage. [pu]")
+    line_loading_percent: Positive | None = Field(default=None, description="Highest line loading. [%]")
+    trafo_loading_percent: Positive | None = Field(default=None, description="Highest transformer loading. [%]")
+
+    @model_validator(mode="after")
+    def _band(self) -> Self:
+        if self.v_min_pu is not None and self.v_max_pu is not None and self.v_min_pu >= self.v_max_pu:
+            raise ValueError(f"v_min_pu {self.v_min_pu} is not below v_max_pu {self.v_max_pu}")
+        return self
+
+
+class Network(Part):
+    """Communication between actors."""
+
+    delay_mean_ms: NotNegative = Field(default=45.0, description="Mean transfer time of a message. [ms]")
+    delay_std_ms: NotNegative = Field(default=10.0, description="Standard deviation of the transfer time. [ms]")
+    loss: Share = Field(default=0.0, description="Chance that a message is lost. [1]")
+
+
+class Telemetry(Part):
+    """Measurements on their way to the control centre."""
+
+    voltage_noise_percent: Percent = Field(default=0.2, description="Standard uncertainty of voltages. [%]")
+    power_noise_percent: Percent = Field(default=1.0, description="Standard uncertainty of powers. [%]")
+    delay_s: NotNegative = Field(default=1.0, description="Age of a value on arrival. [s]")
+    dropout: Share = Field(default=0.0, description="Chance that a value does not arrive. [1]")
+
+
+class Dms(Part):
+    """Distribution management system of the DSO."""
+
+    cycle_s: Seconds = Field(default=60, description="Period of the technical process. [s]")
+    horizon_h: Positive = Field(default=36.0, le=168.0, description="Horizon of the state forecast. [h]")
+    forecast_step_s: Seconds = Field(default=900, description="Step of the state forecast. [s]")
+    forecast_error_percent: Percent = Field(default=10.0, description="Standard deviation of the forecast error. [%]")
+    price_limit_eur_per_mwh: NotNegative = Field(default=500.0, description="Highest price accepted. [EUR/MWh]")
+    voltage_dead_band_pu: NotNegative = Field(
+        default=0.002, le=0.05, description="Distance to the limit the DMS keeps. [pu]"
+    )
+    loading_dead_band_percent: NotNegative = Field(
+        default=2.0, le=50.0, description="Distance to the loading limit the DMS keeps. [%]"
+    )
+    harm_check: bool = Field(default=True, description="AC check that withholds activations which would harm others.")
+
+
+class DayAhead(Part):
+    """Day-ahead session: local times of day, for delivery from the next midnight."""
+
+    enabled: bool = Field(default=True, description="Whether the session is held.")
+    flexibility_at: ClockTime = Field(default="16:00", description="MGMSs forecast their flexibility.")
+    offers_at: ClockTime = Field(default="18:30", description="Gate for offers.")
+    request_at: ClockTime = Field(default="19:00", description="DMS forecasts, detects and asks for the offer list.")
+    bids_at: ClockTime = Field(default="21:00", description="Gate for bids.")
+    clearing_at: ClockTime = Field(default="22:00", description="Clearing and reserve notifications.")
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        names = ("flexibility_at", "offers_at", "request_at", "bids_at", "clearing_at")
+        for earlier, later in pairwise(names):
+            first, second = getattr(self, earlier), getattr(self, later)
+            if first >= second:
+                raise ValueError(f"{earlier} {first} is not before {later} {second}: the window lies after its gate")
+        return self
+
+
+class Intraday(Part):
+    """Intraday session, held again and again through the day."""
+
+    enabled: bool = Field(default=True, description="Whether the session is held.")
+    every_s: Seconds = Field(default=3600, description="Time between sessions. [s]")
+    lead_s: Seconds = Field(
+        default=1800, description="From the clearing of a session to the start of its delivery. [s]"
+    )
+    duration_s: Seconds = Field(default=600, description="From the opening of a session to its clearing. [s]")
+    horizon_h: Positive = Field(default=4.0, le=36.0, description="Delivery period a session covers. [h]")
+
+    @model_validator(mode="after")
+    def _window(self) -> Self:
+        if self.duration_s >= self.every_s:
+            raise ValueError(f"duration_s {self.duration_s} is not below every_s {self.every_s}: sessions overlap")
+        return self
+
+
+class Market(Part):
+    """Flexibility market place."""
+
+    zone: Annotated[str, AfterValidator(_zone)] = Field(
+        default="Europe/Helsinki", description="Zone of the times of day."
+    )
+    delivery_s: Seconds = Field(default=3600, description="Length of a delivery period. [s]")
+    clearing: Literal["pay_as_bid", "pay_as_clear"] = Field(default="pay_as_bid", description="What sellers are paid.")
+    commercial: Literal["ams_prices", "mgms_prices"] = Field(
+        default="ams_prices", description="Who prices flexibility."
+    )
+    products: tuple[Product, ...] = Field(default=(Product.CRP,), min_length=1, description="Products traded.")
+    day_ahead: DayAhead = Field(default_factory=DayAhead, description="Day-ahead session.")
+    intraday: Intraday = Field(default_factory=Intraday, description="Intraday sessions.")
+
+    @model_validator(mode="after")
+    def _periods(self) -> Self:
+        if 86400 % self.delivery_s:
+            raise ValueError(f"delivery_s {self.delivery_s} does not divide a day")
+        return self
+
+
+class Microgrids(Part):
+    """What holds for every microgrid of the grid folder."""
+
+    control: Literal["centralised", "distributed"] | None = Field(
+        default=None, description="Overrides the control variant of the grid folder."
+    )
+    baseline_method: Literal["operation_plan", "meter_before"] = Field(
+        default="operation_plan", description="Declared baseline for verification."
+    )
+    settlement_s: Seconds = Field(default=900, description="Settlement period. [s]")
+    tolerance_percent: Percent = Field(default=10.0, description="Shortfall that still counts as delivered. [%]")
+
+
+class Spp(Part):
+    """Service provider for weather and price forecasts."""
+
+    every_s: Seconds = Field(default=21600, description="Time between forecasts. [s]")
+    horizon_h: Positive = Field(default=48.0, le=240.0, description="Horizon of a forecast. [h]")
+    weather_error_percent: Percent = Field(default=10.0, description="Standard deviation of the irradiance error. [%]")
+    price_error_percent: Percent = Field(default=10.0, description="Standard deviation of the price error. [%]")
+
+
+class SeriesFiles(Part):
+    """The user's own series instead of the seeded generator; CSV or Parquet beside the scenario file."""
+
+    weather: str | None = Field(default=None, description="time, temperature_c, irradiance_w_per_m2, wind_m_per_s")
+    prices: str | None = Field(default=None, description="time, spot_eur_per_mwh")
+
+
+class Results(Part):
+    """What is recorded and how."""
+
+    series_part_rows: int = Field(default=480, ge=1, le=100_000, description="Rows in one Parquet part.")
+    record: tuple[Table, ...] = Field(default=get_args(Table), description="Series tables to record.")
+
+
+class Scenario(Part):
+    """A study: one grid, one period, everything that differs from the defaults."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80, description="Short name of the study.")
+    description: str = Field(default="", description="What the study shows, for the report.")
+    grid: str = Field(min_length=1, description="Folder name under grids/, or a path to a grid folder.")
+    start: AwareDatetime = Field(description="Start, ISO 8601 with zone.")
+    duration_h: Positive | None = Field(default=None, description="Length; give this or stop. [h]")
+    stop: AwareDatetime | None = Field(default=None, description="End, ISO 8601 with zone; give this or duration_h.")
+    step_s: Seconds = Field(default=60, description="Step of the grid. [s]")
+    seed: int = Field(default=1, ge=0, description="Seed of all random streams.")
+    flexibility: bool = Field(default=True, description="false: nobody trades, the run is a baseline.")
+    divergence: Literal["stop", "hold", "skip"] = Field(default="stop", description="When a power flow diverges.")
+    messages: Literal["object", "json"] = Field(
+        default="object", description="How information objects travel in process."
+    )
+    growth: Growth = Field(default_factory=Growth)
+    limits: Limits = Field(default_factory=Limits)
+    network: Network = Field(default_factory=Network)
+    telemetry: Telemetry = Field(default_factory=Telemetry)
+    dms: Dms = Field(default_factory=Dms)
+    market: Market = Field(default_factory=Market)
+    microgrids: Microgrids = Field(default_factory=Microgrids)
+    spp: Spp = Field(default_factory=Spp)
+    series: SeriesFiles = Field(default_factory=SeriesFiles)
+    results: Results = Field(default_factory=Results)
+
+    _folder: Path = PrivateAttr(default_factory=Path)
+
+    @model_validator(mode="after")
+    def _period(self) -> Self:
+        if (self.duration_h is None) == (self.stop is None):
+            raise ValueError("give either duration_h or stop")
+        if self.stop is not None and self.stop <= self.start:
+            raise ValueError(f"stop {self.stop.isoformat()} is not after start {self.start.isoformat()}")
+        seconds = (self.stop_utc - self.start_utc).total_seconds()
+        if seconds % self.step_s:
+            raise ValueError(f"the period of {seconds:g} s is no multiple of step_s {self.step_s}")
+        if self.flexibility and self.dms.cycle_s % self.step_s:
+            raise ValueError(f"dms.cycle_s {self.dms.cycle_s} is no multiple of step_s {self.step_s}")
+        return self
+
+    @property
+    def start_utc(self) -> datetime:
+        """Start in UTC."""
+        return self.start.astimezone(UTC)
+
+    @property
+    def stop_utc(self) -> datetime:
+        """End in UTC."""
+        if self.stop is not None:
+            return self.stop.astimezone(UTC)
+        assert self.duration_h is not None
+        return self.start_utc + timedelta(seconds=round(self.duration_h * 3600))
+
+    @property
+    def steps(self) -> int:
+        """Number of grid steps."""
+        return int((self.stop_utc - self.start_utc).total_seconds()) // self.step_s
+
+    @property
+    def folder(self) -> Path:
+        """Folder that relative paths of the scenario start from."""
+        return self._folder
+
+    def placed_in(self, folder: Path) -> Scenario:
+        """The same scenario with relative paths starting from ``folder``."""
+        moved = self.model_copy()
+        moved._folder = folder  # noqa: SLF001 - our own copy
+        return moved
+
+    def path(self, written: str) -> Path:
+        """Path of a file named in the scenario."""
+        return self._folder / written
+
+    def grid_folders(self) -> tuple[Path, ...]:
+        """Places where the grid folder may be, in order of preference."""
+        if "/" in self.grid or self.grid.startswith("."):
+            return (self.path(self.grid),)
+        package = Path(__file__).resolve().parents[2]
+        roots = (self._folder, self._folder.parent, Path.cwd(), package)
+        return tuple(root / "grids" / self.grid for root in roots)
+
+    def grid_folder(self) -> Path:
+        """Folder of the grid: the first existing one of :meth:`grid_folders`, else the first."""
+        places = self.grid_folders()
+        return next((place for place in places if place.is_dir()), places[0])
