@@ -1,5 +1,24 @@
-"""Flexibility market: calendar, ranking and clearing."""
+"""Flexibility market: calendar, admission, ranking and clearing."""
 
+from heila_mosaik.domain.market.admission import Reason, Refusal, check_bid, check_offer
 from heila_mosaik.domain.market.calendar import MarketCalendar, MarketEvent
+from heila_mosaik.domain.market.clearing import Award, Clearing, ClearingRule, Pricing, clear, remaining
+from heila_mosaik.domain.market.ranking import RESERVE_PRODUCTS, cost_eur, rank
 
-__all__ = ["MarketCalendar", "MarketEvent"]
+__all__ = [
+    "RESERVE_PRODUCTS",
+    "Award",
+    "Clearing",
+    "ClearingRule",
+    "MarketCalendar",
+    "MarketEvent",
+    "Pricing",
+    "Reason",
+    "Refusal",
+    "check_bid",
+    "check_offer",
+    "clear",
+    "cost_eur",
+    "rank",
+    "remaining",
+]
