@@ -45,7 +45,7 @@ class ShiftableLoadSpec:
                 (
                     need_h <= last - first,
                     "window",
-                    f"{self.starts_per_day} runs of {self.duration_min} min need {need_h} h, window has {last - first} h",
+                    f"{self.starts_per_day} runs of {self.duration_min} min need {need_h} h of {last - first} h",
                     "widen the window, or shorten or drop runs",
                 ),
             ],
