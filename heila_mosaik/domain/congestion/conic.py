@@ -1,0 +1,96 @@
+"""One step of the sequential conic programme, solved by Clarabel.
+
+Variables: use of every action (p lowered, p raised, q lowered, q raised) and the slacks of the soft limits.
+Voltages are linear in P and Q; the current of a branch is a phasor that is nearly linear in P and Q, so a thermal
+limit is the cone ``|I0 + J x| <= limit + slack``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import clarabel
+import numpy as np
+from scipy import sparse
+
+from heila_mosaik.domain.quantities import FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConicStep:
+    """Linearised constraints about the current point; columns are actions.
+
+    Attributes:
+        linear: Left sides ``g x <= bound`` of voltage limits, in units of 0.01 pu. (r, 2k)
+        bound: Their bounds. (r,)
+        real, imag: Derivatives of branch current phasors over the limit, percent. (b, 2k)
+        real0, imag0: Phasors at x = 0, percent of the limit. (b,)
+        lower, upper: Bounds of the adjustments [P..., Q...]. (2k,)
+        price_up, price_down: Price of lowering and raising each adjustment. (2k,)
+        penalty: Price of one unit of slack (0.01 pu or 1 %). [EUR/h]
+    """
+
+    linear: FloatArray
+    bound: FloatArray
+    real: FloatArray
+    imag: FloatArray
+    real0: FloatArray
+    imag0: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+    price_up: FloatArray
+    price_down: FloatArray
+    penalty: float
+
+
+def solve_step(step: ConicStep) -> tuple[FloatArray, FloatArray] | None:
+    """Solve one step.
+
+    Returns:
+        adjustments ``(2k,)`` and slacks ``(r + b,)``, or ``None`` if the solver fails.
+    """
+    k2, r, b = len(step.lower), len(step.bound), len(step.real0)
+    n_slack = r + b
+    n = 2 * k2 + n_slack
+    # x = raised - lowered, both >= 0 and bounded, so that each direction has its own price
+    eye = sparse.identity(k2, format="csc")
+    split = sparse.hstack((eye, -eye), format="csc")
+    pieces = [
+        sparse.hstack((sparse.csc_matrix(step.linear) @ split, -sparse.identity(r), sparse.csc_matrix((r, b)))),
+        -sparse.identity(n, format="csc"),
+        sparse.hstack((sparse.identity(2 * k2), sparse.csc_matrix((2 * k2, n_slack)))),
+    ]
+    rights = [
+        step.bound,
+        np.zeros(n),
+        np.maximum(step.upper, 0.0),
+        np.maximum(-step.lower, 0.0),
+    ]
+    cones = [clarabel.NonnegativeConeT(r + n + 2 * k2)]
+    if b:
+        pieces.append(_cone_rows(step, r))
+        rights.append(np.column_stack((np.full(b, 100.0), step.real0, step.imag0)).ravel())
+        cones += [clarabel.SecondOrderConeT(3)] * b
+    cost = np.concatenate((step.price_down, step.price_up, np.full(n_slack, step.penalty)))
+    scale = max(float(np.abs(cost[: 2 * k2]).max(initial=0.0)), 1e-3)
+    matrix = sparse.vstack(pieces, format="csc")
+    settings = clarabel.DefaultSettings()
+    settings.verbose = False
+    # a tiny curvature picks one answer among equal prices and keeps set points from jumping between them
+    curvature = sparse.diags(np.concatenate((np.full(2 * k2, 1e-6), np.zeros(n_slack))), format="csc")
+    solver = clarabel.DefaultSolver(curvature, cost / scale, matrix, np.concatenate(rights), cones, settings)
+    solution = solver.solve()
+    if str(solution.status) not in ("Solved", "AlmostSolved"):
+        return None
+    x = np.asarray(solution.x)
+    return x[:k2] - x[k2 : 2 * k2], x[2 * k2 :]
+
+
+def _cone_rows(step: ConicStep, r: int) -> sparse.csc_matrix:
+    """Rows ``(100 + slack, Re, Im)`` of each branch, as ``s = b - A x``."""
+    k2, b = len(step.lower), len(step.real0)
+    dense = np.zeros((3 * b, 2 * k2))
+    dense[1::3, :k2], dense[1::3, k2:] = -step.real, step.real
+    dense[2::3, :k2], dense[2::3, k2:] = -step.imag, step.imag
+    slack = sparse.csc_matrix((-np.ones(b), (3 * np.arange(b), r + np.arange(b))), shape=(3 * b, r + b))
+    return sparse.hstack((sparse.csc_matrix(dense), slack), format="csc")

@@ -1,0 +1,380 @@
+"""Weighted least squares state estimation in the space of injections.
+
+State: P and Q of every injection and the voltage of every external grid.  Pseudo-measurements are the prior
+``x0`` with covariance ``C`` (diagonal); the m real measurements ``z`` with covariance ``R`` enter by Gauss-Newton,
+
+    x ← x0 + C Hᵀ (H C Hᵀ + R)⁻¹ (z - h(x) + H (x - x0)),
+
+with ``h`` and ``H`` from the compiled power flow and its adjoint rows.  Only m×m systems are solved, buses without
+injection carry exactly zero power, and the problem always has a solution: what the measurements do not reach keeps
+its prior (see :mod:`heila_mosaik.domain.estimation.observability`).  It is the same minimum as WLS with the
+pseudo-measurements as measurements (A. Abur, A. Gómez Expósito, *Power System State Estimation*, 2004, ch. 2);
+bad data by chi-square and largest normalised residual (ibid., ch. 5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+from scipy.special import chdtri
+
+from heila_mosaik.domain.estimation.failures import (
+    ContradictoryMeasurementsError,
+    DivergedEstimateError,
+    NoMeasurementsError,
+)
+from heila_mosaik.domain.estimation.prior import Prior, check_prior
+from heila_mosaik.domain.estimation.readings import Rows, Weighting, attach, weigh
+from heila_mosaik.domain.information import Measurements
+from heila_mosaik.domain.network import GridEngine, GridState
+from heila_mosaik.domain.quantities import FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EstimatorSettings:
+    """Settings of the estimator.
+
+    Attributes:
+        weighting: How trust falls with age and quality.
+        tolerance_mw: Gauss-Newton stops when no power moves by more. [MW]
+        tolerance_pu: ... and no external voltage moves by more. [pu]
+        max_iterations: Iterations before the failure is named.
+        confidence: Confidence of the chi-square test. [1]
+        residual_limit: Largest normalised residual of a good value. [1]
+        max_rejected: Measurements that may be rejected in one estimation.
+        max_widened: Pseudo-measurements that may be found wrong and widened in one estimation.
+    """
+
+    weighting: Weighting = field(default_factory=Weighting)
+    tolerance_mw: float = 1e-6
+    tolerance_pu: float = 1e-9
+    max_iterations: int = 20
+    confidence: float = 0.99
+    residual_limit: float = 4.0
+    max_rejected: int = 3
+    max_widened: int = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspect:
+    """A value found inconsistent with the others.
+
+    Attributes:
+        label: ``<element> <quantity>``.
+        value: Measured or, for a pseudo-measurement, expected value.
+        estimate: Estimate at the time of the finding.
+        normalised_residual: Residual over its standard deviation. [1]
+        pseudo: Whether it is a pseudo-measurement (then its deviation was widened), not a meter (rejected).
+    """
+
+    label: str
+    value: float
+    estimate: float
+    normalised_residual: float
+    pseudo: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """Result of one estimation.
+
+    Attributes:
+        state: Power flow at the estimate.
+        p_mw, q_mvar: Consumption of each injection. (n,)
+        sigma_p_mw, sigma_q_mvar: Posterior standard deviation. (n,)
+        ext_vm_pu: Voltage of each external grid. (n_ext,)
+        p_bus_mw, q_bus_mvar: Consumption per bus. (n_bus,)
+        iterations: Gauss-Newton iterations, all repetitions after rejections included.
+        used: Labels of the measurements used.
+        residuals: Measured minus estimated of those. (m,)
+        objective: Weighted sum of squares J. [1]
+        limit: Chi-square limit for J. [1]
+        suspects: Bad data found, in the order found.
+    """
+
+    state: GridState
+    p_mw: FloatArray
+    q_mvar: FloatArray
+    sigma_p_mw: FloatArray
+    sigma_q_mvar: FloatArray
+    ext_vm_pu: FloatArray
+    p_bus_mw: FloatArray
+    q_bus_mvar: FloatArray
+    iterations: int
+    used: tuple[str, ...]
+    residuals: FloatArray
+    objective: float
+    limit: float
+    suspects: tuple[Suspect, ...]
+
+
+@dataclass(slots=True)
+class _Problem:
+    """Arrays of one estimation; rows are the usable measurements."""
+
+    values: FloatArray
+    variances: FloatArray
+    rows: IntArray
+    x0: FloatArray
+    c: FloatArray
+
+
+@dataclass(slots=True)
+class _Solution:
+    x: FloatArray
+    state: GridState
+    h: FloatArray
+    jacobian: FloatArray
+    gain: tuple[FloatArray, bool]
+    iterations: int
+
+
+class Estimator:
+    """Estimates the state of one grid, again and again, starting from the last estimate.
+
+    Args:
+        engine: Compiled grid; the estimator owns it (its last solution and external voltages change).
+        names: Names of the injections. (n,)
+        bus: Bus position of each injection. (n,)
+        settings: Settings.
+    """
+
+    def __init__(
+        self, engine: GridEngine, names: tuple[str, ...], bus: IntArray, settings: EstimatorSettings | None = None
+    ) -> None:
+        self.engine = engine
+        self.names = names
+        self.bus = np.asarray(bus, dtype=np.int64)
+        self.settings = settings or EstimatorSettings()
+        self._n_bus = len(engine.network.bus_ids)
+        self._input = engine.default_input()
+        self._ext_vm = self._input.ext_vm_pu.copy()
+        self._last: FloatArray | None = None
+        self._rows: Rows | None = None
+        self._rows_key: tuple[tuple[str, ...], tuple[object, ...]] | None = None
+        self._limits: dict[int, float] = {}
+
+    def rows_for(self, measured: Measurements) -> Rows:
+        """Rows of a measurement set, cached until the set changes."""
+        key = (measured.elements, measured.quantities)
+        if self._rows is None or key != self._rows_key:
+            self._rows = attach(measured, self.engine.network, self.names, self.bus)
+            self._rows_key = key
+        return self._rows
+
+    def estimate(self, prior: Prior, measured: Measurements) -> Estimate:
+        """Estimate the state from pseudo-measurements and real measurements.
+
+        Raises:
+            NoMeasurementsError: Nothing usable arrived.
+            DivergedEstimateError: Gauss-Newton did not converge.
+            ContradictoryMeasurementsError: Rejecting bad data did not make the rest consistent.
+            ProblemsError: The measurements or the prior are wrong in form.
+        """
+        check_prior(prior, self.engine.network)
+        rows = self.rows_for(measured)
+        values, variances, usable = weigh(measured, rows, self.settings.weighting)
+        keep = np.flatnonzero(usable)
+        if not len(keep):
+            raise NoMeasurementsError(received=len(values), unusable=len(values))
+        problem = _Problem(values[keep], variances[keep], keep, prior.mean, prior.variance)
+        suspects: list[Suspect] = []
+        iterations = 0
+        while True:
+            solution = self._gauss_newton(rows, problem)
+            iterations += solution.iterations
+            objective = _objective(problem, solution)
+            limit = self._chi_square(len(problem.rows))
+            # one bad meter can hide in a J that is still under its limit, so both tests are looked at
+            worst = self._worst(rows, problem, solution)
+            if worst is None or (objective <= limit and worst.normalised_residual <= self.settings.residual_limit):
+                break
+            if not self._repair(rows, problem, worst, suspects):
+                removed = tuple(suspect.label for suspect in suspects)
+                raise ContradictoryMeasurementsError(
+                    objective=objective, limit=limit, removed=removed, worst=worst.label
+                )
+        self._last = solution.x
+        return self._result(rows, problem, solution, iterations, objective, limit, tuple(suspects))
+
+    def jacobian(self, rows: Rows, keep: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Values and derivatives of rows ``keep`` at the engine's last solution; direct rows have value 0.
+
+        Returns:
+            values ``(m,)``, derivatives by the state ``(m, 2n + n_ext)``.
+        """
+        n = len(self.names)
+        h_all = np.zeros(len(rows.labels))
+        jacobian = np.zeros((len(rows.labels), 2 * n + len(self._ext_vm)))
+        if len(rows.on_grid):
+            value, d_p, d_q = self.engine.sensitivity(rows.observables, rows.positions)
+            h_all[rows.on_grid] = value
+            jacobian[rows.on_grid, :n] = d_p[:, self.bus]
+            jacobian[rows.on_grid, n : 2 * n] = d_q[:, self.bus]
+            jacobian[rows.on_grid, 2 * n :] = self.engine.sensitivity_ext_vm(rows.observables, rows.positions)
+        for row, columns in rows.direct:
+            jacobian[row, columns] = 1.0
+        return h_all[keep], jacobian[keep]
+
+    def bus_power(self, p_mw: FloatArray, q_mvar: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Consumption per bus of the injections. [MW], [MVar] (n_bus,)"""
+        return np.bincount(self.bus, p_mw, self._n_bus), np.bincount(self.bus, q_mvar, self._n_bus)
+
+    def solve(self, x: FloatArray) -> GridState:
+        """Power flow at state ``x``."""
+        n = len(self.names)
+        ext_vm = x[2 * n :]
+        if not np.array_equal(ext_vm, self._ext_vm):
+            self._input.ext_vm_pu[:] = ext_vm
+            self._ext_vm = ext_vm.copy()
+            self.engine.solve(self._input)
+        return self.engine.solve_bus(*self.bus_power(x[:n], x[n : 2 * n]))
+
+    def _gauss_newton(self, rows: Rows, problem: _Problem) -> _Solution:
+        n, settings = len(self.names), self.settings
+        x = problem.x0.copy() if self._last is None or len(self._last) != len(problem.x0) else self._last.copy()
+        worst, step_mw = rows.labels[int(problem.rows[0])], float("inf")
+        state = self.solve(x)
+        if not state.converged:
+            x = problem.x0.copy()
+            state = self.solve(x)
+        for iteration in range(1, settings.max_iterations + 1):
+            if not state.converged:
+                raise DivergedEstimateError(iterations=iteration, step_mw=step_mw, worst=worst)
+            h, jacobian = self.jacobian(rows, problem.rows)
+            h = h + _direct_values(rows, problem.rows, x)
+            gain = cho_factor((jacobian * problem.c) @ jacobian.T + np.diag(problem.variances), check_finite=False)
+            innovation = problem.values - h + jacobian @ (x - problem.x0)
+            moved = problem.x0 + problem.c * (jacobian.T @ cho_solve(gain, innovation, check_finite=False))
+            step = np.abs(moved - x)
+            step_mw = float(step[: 2 * n].max(initial=0.0))
+            worst = rows.labels[int(problem.rows[int(np.argmax((problem.values - h) ** 2 / problem.variances))])]
+            if step_mw < settings.tolerance_mw and step[2 * n :].max(initial=0.0) < settings.tolerance_pu:
+                return _Solution(x, state, h, jacobian, gain, iteration)
+            x, state = self._damped(x, moved)
+        raise DivergedEstimateError(iterations=settings.max_iterations, step_mw=step_mw, worst=worst)
+
+    def _damped(self, x: FloatArray, moved: FloatArray) -> tuple[FloatArray, GridState]:
+        """Take the step, halved as long as the power flow has no solution there."""
+        share = 1.0
+        for _ in range(6):
+            candidate = x + share * (moved - x)
+            state = self.solve(candidate)
+            if state.converged:
+                break
+            share *= 0.5
+        return candidate, state
+
+    def _worst(self, rows: Rows, problem: _Problem, solution: _Solution) -> Suspect | None:
+        """Largest normalised residual over meters and pseudo-measurements."""
+        n = len(self.names)
+        residual = problem.values - solution.h
+        weight = cho_solve(solution.gain, np.eye(len(residual)), check_finite=False)
+        # residual covariance R S⁻¹ R; a value nobody else checks has none and cannot be judged
+        omega = problem.variances**2 * np.diag(weight)
+        judged = omega > 1e-6 * problem.variances
+        meters = np.where(judged, np.abs(residual) / np.sqrt(np.where(judged, omega, 1.0)), 0.0)
+        shift = problem.x0 - solution.x
+        spread = problem.c**2 * np.einsum("ij,ij->j", solution.jacobian, weight @ solution.jacobian)
+        judged = spread > 1e-6 * problem.c
+        pseudo = np.where(judged, np.abs(shift) / np.sqrt(np.where(judged, spread, 1.0)), 0.0)
+        meter, injection = int(np.argmax(meters)), int(np.argmax(pseudo))
+        if meters[meter] == 0.0 and pseudo[injection] == 0.0:
+            return None
+        if meters[meter] >= pseudo[injection]:
+            return Suspect(
+                label=rows.labels[int(problem.rows[meter])],
+                value=float(problem.values[meter]),
+                estimate=float(solution.h[meter]),
+                normalised_residual=float(meters[meter]),
+                pseudo=False,
+            )
+        return Suspect(
+            label=_state_label(self.names, injection, n),
+            value=float(problem.x0[injection]),
+            estimate=float(solution.x[injection]),
+            normalised_residual=float(pseudo[injection]),
+            pseudo=True,
+        )
+
+    def _repair(self, rows: Rows, problem: _Problem, worst: Suspect, suspects: list[Suspect]) -> bool:
+        """Reject a meter or widen a pseudo-measurement; ``False`` when no more may be repaired."""
+        rejected = sum(not suspect.pseudo for suspect in suspects)
+        if worst.normalised_residual <= self.settings.residual_limit:
+            return False
+        suspects.append(worst)
+        if worst.pseudo:
+            if len(suspects) - rejected > self.settings.max_widened:
+                return False
+            labels = [_state_label(self.names, k, len(self.names)) for k in range(len(problem.x0))]
+            problem.c = problem.c.copy()
+            problem.c[labels.index(worst.label)] *= max(worst.normalised_residual, 2.0) ** 2
+            return True
+        if rejected >= self.settings.max_rejected or len(problem.rows) < 2:
+            return False
+        keep = np.array([rows.labels[int(row)] != worst.label for row in problem.rows])
+        problem.values, problem.variances, problem.rows = (
+            problem.values[keep],
+            problem.variances[keep],
+            problem.rows[keep],
+        )
+        return True
+
+    def _result(
+        self,
+        rows: Rows,
+        problem: _Problem,
+        solution: _Solution,
+        iterations: int,
+        objective: float,
+        limit: float,
+        suspects: tuple[Suspect, ...],
+    ) -> Estimate:
+        n, x = len(self.names), solution.x
+        half = problem.c * solution.jacobian
+        learnt = np.einsum("ij,ij->j", half, cho_solve(solution.gain, half, check_finite=False))
+        sigma = np.sqrt(np.maximum(problem.c - learnt, 0.0))
+        p_bus, q_bus = self.bus_power(x[:n], x[n : 2 * n])
+        return Estimate(
+            state=replace(solution.state),
+            p_mw=x[:n].copy(),
+            q_mvar=x[n : 2 * n].copy(),
+            sigma_p_mw=sigma[:n],
+            sigma_q_mvar=sigma[n : 2 * n],
+            ext_vm_pu=x[2 * n :].copy(),
+            p_bus_mw=p_bus,
+            q_bus_mvar=q_bus,
+            iterations=iterations,
+            used=tuple(rows.labels[int(row)] for row in problem.rows),
+            residuals=problem.values - solution.h,
+            objective=objective,
+            limit=limit,
+            suspects=suspects,
+        )
+
+    def _chi_square(self, count: int) -> float:
+        if count not in self._limits:
+            self._limits[count] = float(chdtri(count, 1.0 - self.settings.confidence))
+        return self._limits[count]
+
+
+def _direct_values(rows: Rows, keep: IntArray, x: FloatArray) -> FloatArray:
+    values = np.zeros(len(rows.labels))
+    for row, columns in rows.direct:
+        values[row] = x[columns].sum()
+    return values[keep]
+
+
+def _objective(problem: _Problem, solution: _Solution) -> float:
+    residual, shift = problem.values - solution.h, problem.x0 - solution.x
+    return float((residual**2 / problem.variances).sum() + (shift**2 / problem.c).sum())
+
+
+def _state_label(names: tuple[str, ...], position: int, n: int) -> str:
+    if position < n:
+        return f"{names[position]} p_mw"
+    if position < 2 * n:
+        return f"{names[position - n]} q_mvar"
+    return f"ext_grid.{position - 2 * n} vm_pu"

@@ -1,0 +1,83 @@
+"""What the estimator believes before it looks at a measurement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from heila_mosaik.domain.network import Network
+from heila_mosaik.domain.quantities import FloatArray, IntArray
+from heila_mosaik.errors import Problem, ProblemsError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prior:
+    """Pseudo-measurements: expected consumption of every injection with its standard deviation.
+
+    Buses without an injection carry exactly zero power.  Feeding is negative consumption.
+
+    Attributes:
+        names: Name of each injection, ``load.4``, ``sgen.2`` or a microgrid. (n,)
+        bus: Position of its bus. (n,)
+        p_mw, q_mvar: Expected consumption. [MW], [MVar] (n,)
+        sigma_p_mw, sigma_q_mvar: Standard deviation. [MW], [MVar] (n,)
+        ext_vm_pu: Expected voltage of each external grid. [pu] (n_ext,)
+        ext_sigma_pu: Its standard deviation. [pu] (n_ext,)
+    """
+
+    names: tuple[str, ...]
+    bus: IntArray
+    p_mw: FloatArray
+    q_mvar: FloatArray
+    sigma_p_mw: FloatArray
+    sigma_q_mvar: FloatArray
+    ext_vm_pu: FloatArray
+    ext_sigma_pu: FloatArray
+
+    @property
+    def mean(self) -> FloatArray:
+        """State vector ``[P, Q, |V| of the external grids]``. (2n + n_ext,)"""
+        return np.concatenate((self.p_mw, self.q_mvar, self.ext_vm_pu))
+
+    @property
+    def variance(self) -> FloatArray:
+        """Variance of :attr:`mean`. (2n + n_ext,)"""
+        return np.concatenate((self.sigma_p_mw, self.sigma_q_mvar, self.ext_sigma_pu)) ** 2
+
+
+def check_prior(prior: Prior, network: Network) -> None:
+    """Check shapes, finiteness, signs of deviations and bus positions.
+
+    Raises:
+        ProblemsError: With every problem found.
+    """
+    problems: list[Problem] = []
+    n, n_bus = len(prior.names), len(network.bus_ids)
+    remedy = "give one finite number per injection"
+    for field in ("bus", "p_mw", "q_mvar", "sigma_p_mw", "sigma_q_mvar"):
+        column = np.asarray(getattr(prior, field))
+        if column.shape != (n,):
+            problems.append(Problem(what=f"{field} has shape {column.shape}", where="prior", remedy=remedy))
+            continue
+        for position in np.flatnonzero(~np.isfinite(column)):
+            problems.append(Problem(what=f"{field} is not finite", where=prior.names[position], remedy=remedy))
+        if field.startswith("sigma"):
+            for position in np.flatnonzero(column <= 0):
+                what = f"{field} = {column[position]:g} is not positive"
+                problems.append(
+                    Problem(
+                        what=what, where=prior.names[position], remedy="state an uncertainty; leave out what is zero"
+                    )
+                )
+    outside = [name for name, bus in zip(prior.names, prior.bus, strict=False) if not 0 <= bus < n_bus]
+    problems += [
+        Problem(what="is at a bus the grid does not have", where=name, remedy=f"positions go from 0 to {n_bus - 1}")
+        for name in outside
+    ]
+    n_ext = len(network.ext_grids.ids)
+    if prior.ext_vm_pu.shape != (n_ext,) or prior.ext_sigma_pu.shape != (n_ext,) or not (prior.ext_sigma_pu > 0).all():
+        what = f"needs a voltage and a positive deviation for each of {n_ext} external grids"
+        problems.append(Problem(what=what, where="prior", remedy="for example 1.0 pu and 0.05 pu"))
+    if problems:
+        raise ProblemsError("pseudo-measurements", problems)

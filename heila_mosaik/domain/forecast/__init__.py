@@ -1,0 +1,6 @@
+"""State forecast: injections ahead with their uncertainty, and the congestion they would cause."""
+
+from heila_mosaik.domain.forecast.detection import Congestion, Detection, detect, needs_of
+from heila_mosaik.domain.forecast.injections import ErrorModel, InjectionForecast, blend
+
+__all__ = ["Congestion", "Detection", "ErrorModel", "InjectionForecast", "blend", "detect", "needs_of"]
