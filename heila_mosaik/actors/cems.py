@@ -1,0 +1,293 @@
+"""Customer energy management system: hands set points to its resources, reports what they do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from heila_mosaik.actors.base import Outbox, Outcome
+from heila_mosaik.domain.flexibility import ExogenousForecast, FlexibilitySettings, forecast_resource
+from heila_mosaik.domain.information import (
+    ControlSignal,
+    FlexibilityForecast,
+    Measurements,
+    Message,
+    OperationPlan,
+    VerificationNotification,
+    WeatherForecast,
+)
+from heila_mosaik.domain.quantities import Product, Quantity
+from heila_mosaik.domain.resources import BatterySpec, HeatPumpSpec, LoadSpec, PvSpec, ResourceSpec, ShiftableLoadSpec
+from heila_mosaik.domain.timegrid import TimeGrid, floor_to
+
+TOLERANCE_MW = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldSettings:
+    """Settings of a CEMS or IED.
+
+    Attributes:
+        mgms: Address of the microgrid management system.
+        resources: Specification of each resource, by name.
+        breakers: Names of the breakers it operates.
+        distributed: Whether it forecasts, plans and verifies its own resources.
+        report_s: Interval of reports. [s]
+        active_report_s: Interval of reports while a set point of an activation applies. [s]
+        forecast_s: Interval of flexibility forecasts in the distributed variant. [s]
+        horizon_s: Horizon of these forecasts. [s]
+        step_s: Interval of plans and forecasts. [s]
+        flexibility: How carefully flexibility is promised.
+    """
+
+    mgms: str
+    resources: Mapping[str, ResourceSpec]
+    breakers: tuple[str, ...] = ()
+    distributed: bool = False
+    report_s: int = 900
+    active_report_s: int = 60
+    forecast_s: int = 3600
+    horizon_s: int = 129600
+    step_s: int = 900
+    flexibility: FlexibilitySettings = field(default_factory=FlexibilitySettings)
+
+
+def power_limits(spec: ResourceSpec) -> tuple[float, float]:
+    """Rated active power range of a resource. [MW]"""
+    match spec:
+        case BatterySpec():
+            return -spec.p_max_mw, spec.p_max_mw
+        case PvSpec():
+            return -min(spec.p_rated_mw * 1.2, spec.s_max_mva), 0.0
+        case HeatPumpSpec():
+            return 0.0, spec.p_max_mw
+        case ShiftableLoadSpec():
+            return 0.0, spec.p_mw
+        case LoadSpec():
+            return min(0.0, spec.p_mw), max(0.0, spec.p_mw)
+        case _:
+            return 0.0, spec.chargers * spec.p_max_mw
+
+
+class Cems:
+    """One state machine for a customer site; see :class:`FieldSettings`.
+
+    A set point of an activation goes before the plan.  When it stops, the plan's set point of the running interval is
+    given again (battery, heat pump); resources without plan fall back to their own behaviour.
+    """
+
+    def __init__(self, name: str, settings: FieldSettings) -> None:
+        self.name = name
+        self.settings = settings
+        self._out = Outbox(name)
+        self._seen: Measurements | None = None
+        self._plans: dict[str, OperationPlan] = {}
+        self._active: dict[str, ControlSignal] = {}
+        self._planned_until: dict[str, datetime] = {}
+        self._weather: WeatherForecast | None = None
+        self._report_at: datetime | None = None
+        self._forecast_at: datetime | None = None
+        self._samples: dict[str, list[tuple[datetime, float, float]]] = {}
+
+    def step(self, now: datetime, inbox: Sequence[Message], measurements: Measurements | None) -> Outcome:
+        """Advance to ``now``; see :class:`heila_mosaik.actors.base.Actor`."""
+        self._out.begin(now)
+        if measurements is not None:
+            self._seen = measurements
+        for message in inbox:
+            self._receive(now, message)
+        if measurements is not None:
+            self._sample(now)
+        self._expire(now)
+        self._follow_plans(now)
+        self._report(now)
+        if self.settings.distributed and (self._forecast_at is None or now >= self._forecast_at):
+            self._forecast(now)
+            self._forecast_at = floor_to(now, self.settings.forecast_s) + timedelta(seconds=self.settings.forecast_s)
+        return self._out.outcome(self._wake(now))
+
+    def _receive(self, now: datetime, message: Message) -> None:
+        body = message.body
+        if isinstance(body, ControlSignal):
+            self._control(now, body)
+        elif isinstance(body, OperationPlan):
+            if body.subject in self.settings.resources:
+                self._plans[body.subject] = body
+                self._planned_until.pop(body.subject, None)
+        elif isinstance(body, WeatherForecast):
+            self._weather = body
+
+    def _control(self, now: datetime, signal: ControlSignal) -> None:
+        """Check a set point, hold it and hand it to the resource."""
+        if signal.target in self.settings.breakers:
+            self._out.control(signal)
+            return
+        spec = self.settings.resources.get(signal.target)
+        if spec is None or signal.stop <= now:
+            why = "is not one of mine" if spec is None else f"stopped at {signal.stop.isoformat()}"
+            self._out.record("control_refused", f"{signal.target} {why}", control=signal.id)
+            return
+        p_mw = signal.p_mw
+        if p_mw is not None:
+            low, high = power_limits(spec)
+            p_mw = max(low, min(p_mw, high))
+            if abs(p_mw - (signal.p_mw or 0.0)) > TOLERANCE_MW:
+                self._out.record(
+                    "setpoint_limited",
+                    f"{signal.target}: {signal.p_mw:.4f} MW is outside {low:.4f}..{high:.4f} MW",
+                    wanted_mw=signal.p_mw or 0.0,
+                    given_mw=p_mw,
+                )
+        held = ControlSignal(
+            id=self._out.identity("control"),
+            target=signal.target,
+            start=max(signal.start, now),
+            stop=signal.stop,
+            p_mw=p_mw,
+            q_mvar=signal.q_mvar,
+            cause=signal.cause or signal.id,
+        )
+        self._active[signal.target] = held
+        self._planned_until.pop(signal.target, None)
+        self._out.control(held)
+
+    def _expire(self, now: datetime) -> None:
+        for target in [name for name, signal in self._active.items() if signal.stop <= now]:
+            signal = self._active.pop(target)
+            self._planned_until.pop(target, None)
+            if self.settings.distributed:
+                self._verify(signal)
+
+    def _follow_plans(self, now: datetime) -> None:
+        """Give the plan's set point at the start of each interval to resources that follow one."""
+        for name, plan in self._plans.items():
+            until = self._planned_until.get(name)
+            followed = isinstance(self.settings.resources[name], BatterySpec | HeatPumpSpec)
+            if not followed or name in self._active or (until is not None and now < until):
+                continue
+            grid = plan.profile.grid
+            if now not in grid:
+                continue
+            position = grid.position(now)
+            self._planned_until[name] = stop = grid.at(position + 1)
+            self._out.control(
+                ControlSignal(
+                    id=self._out.identity("control"),
+                    target=name,
+                    start=now,
+                    stop=stop,
+                    p_mw=plan.profile.p_mw[position],
+                    cause=plan.id,
+                )
+            )
+
+    def _report(self, now: datetime) -> None:
+        """Send the latest measurements when due."""
+        if self._seen is None:
+            return
+        interval = self.settings.active_report_s if self._active else self.settings.report_s
+        if self._report_at is not None and now < min(
+            self._report_at, floor_to(now, interval) if self._active else self._report_at
+        ):
+            return
+        if self._report_at is None or self._active or now >= self._report_at:
+            self._out.send(self.settings.mgms, self._seen)
+        self._report_at = floor_to(now, interval) + timedelta(seconds=interval)
+
+    def _sample(self, now: datetime) -> None:
+        """Remember powers while a set point applies, for the own verification."""
+        if not self.settings.distributed or self._seen is None:
+            return
+        for name in self._active:
+            p_mw = self._seen.value(name, Quantity.ACTIVE_POWER)
+            if p_mw is not None:
+                q_mvar = self._seen.value(name, Quantity.REACTIVE_POWER) or 0.0
+                self._samples.setdefault(name, []).append((now, p_mw, q_mvar))
+
+    def _verify(self, signal: ControlSignal) -> None:
+        """Tell the MGMS how well a set point was followed (distributed variant)."""
+        samples = [row for row in self._samples.pop(signal.target, []) if signal.start <= row[0] < signal.stop]
+        plan = self._plans.get(signal.target)
+        if not samples or signal.p_mw is None:
+            return
+        base = 0.0
+        if plan is not None and samples[0][0] in plan.profile.grid:
+            base = plan.profile.p_mw[plan.profile.grid.position(samples[0][0])]
+        count = len(samples)
+        q_asked = signal.q_mvar or 0.0
+        self._out.send(
+            self.settings.mgms,
+            VerificationNotification(
+                id=self._out.identity("verification"),
+                reserve=signal.cause,
+                location=signal.target,
+                start=signal.start,
+                stop=signal.stop,
+                step_s=max(1, round((signal.stop - signal.start).total_seconds() / count)),
+                baseline_method="operation_plan",
+                baseline_p_mw=(base,) * count,
+                measured_p_mw=tuple(row[1] for row in samples),
+                requested_p_mw=(signal.p_mw - base,) * count,
+                baseline_q_mvar=(0.0,) * count,
+                measured_q_mvar=tuple(row[2] for row in samples),
+                requested_q_mvar=(q_asked,) * count,
+            ),
+        )
+
+    def _forecast(self, now: datetime) -> None:
+        """Send the flexibility of the own resources (distributed variant)."""
+        own, weather = self.settings, self._weather
+        if weather is None:
+            return
+        grid = TimeGrid(start=floor_to(now, own.step_s), step_s=own.step_s, count=own.horizon_s // own.step_s)
+        exogenous = ExogenousForecast(
+            grid=grid,
+            temperature_c=resample(weather.temperature_c, weather.start, weather.step_s, grid, 10.0),
+            irradiance_w_per_m2=resample(weather.irradiance_w_per_m2, weather.start, weather.step_s, grid, 0.0),
+        )
+        for name, spec in own.resources.items():
+            soc = self._seen.value(name, Quantity.STATE_OF_CHARGE) if self._seen is not None else None
+            state = {} if soc is None else {"soc_percent": soc}
+            envelope = forecast_resource(name, spec, state, exogenous, own.flexibility)
+            up, down = envelope.finite_energy()
+            self._out.send(
+                own.mgms,
+                FlexibilityForecast(
+                    id=self._out.identity("flexibility"),
+                    subject=name,
+                    issued_at=now,
+                    product=Product.CRP,
+                    profile=envelope.profile(),
+                    energy_up_mwh=up,
+                    energy_down_mwh=down,
+                ),
+            )
+
+    def _wake(self, now: datetime) -> datetime | None:
+        """Next time something is due without a message."""
+        moments = [signal.stop for signal in self._active.values()]
+        moments += list(self._planned_until.values())
+        moments += [moment for moment in (self._report_at, self._forecast_at) if moment is not None]
+        later = [moment for moment in moments if moment > now]
+        return min(later, default=None)
+
+
+def resample(
+    values: Sequence[float], start: datetime, step_s: int, grid: TimeGrid, default: float
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Values of another regular series at the intervals of ``grid``.
+
+    Past the end of the series the same time of its last full day is taken (persistence), else its last value.
+    """
+    if not values:
+        return np.full(grid.count, default)
+    offset = (grid.start - start).total_seconds()
+    position = ((offset + np.arange(grid.count) * grid.step_s) // step_s).astype(np.int64)
+    day, count = max(1, round(86400 / step_s)), len(values)
+    if count >= day:
+        over = np.maximum(0, position - count + 1)
+        position = position - -(-over // day) * day
+    return np.asarray(values, dtype=np.float64)[np.clip(position, 0, count - 1)]
