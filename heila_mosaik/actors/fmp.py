@@ -117,7 +117,7 @@ class Fmp:
         if refusal is not None:
             self._refuse(refusal, "offer_refused")
             return
-        replaced = [known.id for known in self._offers.values() if _supersedes(offer, known)]
+        replaced = [known.id for known in self._offers.values() if self._supersedes(now, offer, known)]
         for identity in replaced:
             del self._offers[identity]
         self._offers[offer.id] = offer
@@ -208,14 +208,15 @@ class Fmp:
         if any(each.reserve.stop + _KEEP <= now for each in self._sold.values()):
             self._sold = {key: each for key, each in self._sold.items() if each.reserve.stop + _KEEP > now}
 
+    def _supersedes(self, now: datetime, new: Offer, old: Offer) -> bool:
+        """A later submission replaces the seller's older open offers of the same place, product and delivery time.
 
-def _supersedes(new: Offer, old: Offer) -> bool:
-    """A later submission replaces the seller's older open offers of the same place, product and delivery time."""
-    return (
-        new.submitted_at > old.submitted_at
-        and new.seller == old.seller
-        and new.location == old.location
-        and new.product == old.product
-        and new.start < old.stop
-        and new.stop > old.start
-    )
+        Offers of another session stay until that session has cleared: its buyers may be about to bid for them.
+        """
+        return (
+            new.submitted_at > old.submitted_at
+            and (new.seller, new.location, new.product) == (old.seller, old.location, old.product)
+            and new.start < old.stop
+            and new.stop > old.start
+            and (new.session == old.session or now > self.calendar.bid_gate(old.session, old.start))
+        )
