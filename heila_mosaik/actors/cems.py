@@ -89,6 +89,7 @@ class Cems:
         self._planned_until: dict[str, datetime] = {}
         self._weather: WeatherForecast | None = None
         self._report_at: datetime | None = None
+        self._reported_at: datetime | None = None
         self._forecast_at: datetime | None = None
         self._samples: dict[str, list[tuple[datetime, float, float]]] = {}
 
@@ -188,14 +189,13 @@ class Cems:
         """Send the latest measurements when due."""
         if self._seen is None:
             return
-        interval = self.settings.active_report_s if self._active else self.settings.report_s
-        if self._report_at is not None and now < min(
-            self._report_at, floor_to(now, interval) if self._active else self._report_at
-        ):
-            return
-        if self._report_at is None or self._active or now >= self._report_at:
-            self._out.send(self.settings.mgms, self._seen)
-        self._report_at = floor_to(now, interval) + timedelta(seconds=interval)
+        own = self.settings
+        interval = own.active_report_s if self._active else own.report_s
+        due = floor_to(now, interval)
+        if self._reported_at is None or self._reported_at < due:
+            self._reported_at = now
+            self._out.send(own.mgms, self._seen)
+        self._report_at = due + timedelta(seconds=interval)
 
     def _sample(self, now: datetime) -> None:
         """Remember powers while a set point applies, for the own verification."""

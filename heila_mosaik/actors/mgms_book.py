@@ -33,6 +33,7 @@ class Holding:
     verified_until: datetime | None = None
     used_up_mwh: float = 0.0
     used_down_mwh: float = 0.0
+    baseline: tuple[float, float] | None = None
 
     def energy_mwh(self) -> float:
         """Energy that may be called in one direction in all. [MWh]"""
@@ -84,7 +85,10 @@ class Book:
         if not reserve.p_min_mw - TOLERANCE <= call.p_mw <= reserve.p_max_mw + TOLERANCE:
             return f"{call.p_mw:.4f} MW is outside the reserved {reserve.p_min_mw:.4f}..{reserve.p_max_mw:.4f} MW"
         if not reserve.q_min_mvar - TOLERANCE <= call.q_mvar <= reserve.q_max_mvar + TOLERANCE:
-            return f"{call.q_mvar:.4f} MVar is outside the reserved {reserve.q_min_mvar:.4f}..{reserve.q_max_mvar:.4f} MVar"
+            return (
+                f"{call.q_mvar:.4f} MVar is outside the reserved "
+                f"{reserve.q_min_mvar:.4f}..{reserve.q_max_mvar:.4f} MVar"
+            )
         if abs(call.p_mw) > TOLERANCE and self.owed_mwh(call.p_mw < 0, call.reserve) <= abs(call.p_mw) / 60.0:
             return f"energy of the reserve is exhausted, {holding.energy_mwh():.4f} MWh were sold"
         return ""

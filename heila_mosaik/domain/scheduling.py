@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import highspy
 import numpy as np
 
-from heila_mosaik.domain.quantities import FloatArray
+from heila_mosaik.domain.quantities import FloatArray, IntArray
 from heila_mosaik.domain.resources import BatterySpec, HeatPumpSpec
 from heila_mosaik.domain.resources.heat_pump import cop_at, heat_demand
 from heila_mosaik.domain.timegrid import TimeGrid
@@ -136,7 +136,7 @@ class _Program:
     rows: int = 0
     row_lower: list[FloatArray] = field(default_factory=list)
     row_upper: list[FloatArray] = field(default_factory=list)
-    entries: list[tuple[FloatArray, FloatArray, FloatArray]] = field(default_factory=list)
+    entries: list[tuple[IntArray, IntArray, FloatArray]] = field(default_factory=list)
 
     def variables(
         self, count: int, cost: FloatArray | float, lower: FloatArray | float, upper: FloatArray | float
@@ -154,7 +154,7 @@ class _Program:
         self.rows += count
         return self.rows - count
 
-    def put(self, rows: FloatArray, columns: FloatArray, values: FloatArray | float) -> None:
+    def put(self, rows: IntArray, columns: IntArray, values: FloatArray | float) -> None:
         """Add coefficients."""
         self.entries.append((rows, columns, np.broadcast_to(np.asarray(values, dtype=np.float64), rows.shape)))
 
@@ -173,7 +173,7 @@ class _Program:
         lp.a_matrix_.start_ = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         lp.a_matrix_.index_ = columns[order].astype(np.int32)
         lp.a_matrix_.value_ = values[order]
-        solver = highspy.Highs()
+        solver = highspy.Highs()  # type: ignore[no-untyped-call]
         for option, value in (("output_flag", False), ("threads", 1), ("random_seed", 0)):
             solver.setOptionValue(option, value)
         solver.passModel(lp)
