@@ -1,0 +1,5 @@
+"""Power-flow kernels on compiled arrays: fixed point, block Newton, results and adjoint sensitivities.
+
+The modules know nodes (electrical buses after fusing closed bus-bus couplers) and branches (two-ports), nothing else.
+Nodes are numbered in elimination order; slack nodes come last.
+"""

@@ -1,0 +1,212 @@
+"""Solvers: Z-bus fixed point, then Newton-Raphson with 2x2 blocks on the same pattern.
+
+The fixed point V = Y_LL^-1 (conj(-S(|V|) / V) - Y_LS V_S) needs one factorisation for all steps and converges up to
+the voltage-collapse nose on distribution grids (Wang, Bernstein, Le Boudec, Paolone, "Explicit conditions on existence
+and uniqueness of load-flow solutions in distribution networks", IEEE Trans. Smart Grid 9(2), 2018).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from heila_mosaik.domain.powerflow.arrays import Grid, Work
+from heila_mosaik.domain.powerflow.topology import back_substitute
+from heila_mosaik.domain.quantities import FloatArray
+
+FIXED_POINT_LIMIT = 60
+NEWTON_LIMIT = 30
+STEP_TOLERANCE = 1e-10  # [pu]
+MISMATCH_TOLERANCE = 1e-11  # [pu of 1 MVA, relative to max(1, largest power)]
+
+
+@njit(cache=True)
+def power_at(work: Work, i: int, vm: float) -> complex:
+    """Consumption of node ``i`` at voltage magnitude ``vm`` (ZIP). [pu]"""
+    p = work.s[i].real * (work.zip_p[i, 0] + vm * (work.zip_p[i, 1] + vm * work.zip_p[i, 2]))
+    q = work.s[i].imag * (work.zip_q[i, 0] + vm * (work.zip_q[i, 1] + vm * work.zip_q[i, 2]))
+    return complex(p, q)
+
+
+@njit(cache=True)
+def fixed_point(grid: Grid, work: Work) -> int:
+    """Iterations used, or -1 if the fixed point does not converge."""
+    n = grid.n_free
+    v = work.v
+    v[:] = work.v_idle
+    x = np.empty(n, np.complex128)
+    for iteration in range(1, FIXED_POINT_LIMIT + 1):
+        for i in range(n):
+            if work.live[i] == 0:
+                x[i] = 0j
+                continue
+            vm = abs(v[i])
+            if not vm > 1e-3:
+                return -1
+            x[i] = -np.conj(power_at(work, i, vm) / v[i]) - work.i_slack[i]
+        back_substitute(grid, work, x)
+        change = 0.0
+        for i in range(n):
+            step = x[i] - v[i]
+            change = max(change, abs(step.real) + abs(step.imag))
+            v[i] = x[i]
+        if not change < 1e3:
+            return -1
+        if change < STEP_TOLERANCE:
+            return iteration
+    return -1
+
+
+@njit(cache=True)
+def _row(grid: Grid, work: Work, i: int) -> complex:
+    current = 0j
+    for e in range(grid.y_ptr[i], grid.y_ptr[i + 1]):
+        current += work.y[e] * work.v[grid.y_col[e]]
+    return current
+
+
+@njit(cache=True)
+def mismatch(grid: Grid, work: Work, f: FloatArray) -> float:
+    """Fill F = S(V) + consumption as (P, Q) rows; returns the largest absolute entry. [pu]"""
+    worst = 0.0
+    for i in range(grid.n_free):
+        f[i, 0] = f[i, 1] = 0.0
+        if work.live[i] == 0:
+            continue
+        vm = abs(work.v[i])
+        total = work.v[i] * np.conj(_row(grid, work, i)) + power_at(work, i, vm)
+        f[i, 0] = total.real
+        f[i, 1] = vm - work.vm_set[i] if work.pv[i] == 1 else total.imag
+        if not (abs(f[i, 0]) <= 1e9 and abs(f[i, 1]) <= 1e9):
+            return np.inf
+        worst = max(worst, abs(f[i, 0]), abs(f[i, 1]))
+    return worst
+
+
+@njit(cache=True)
+def _jacobian_row(grid: Grid, work: Work, i: int) -> None:
+    jac, v = work.jac, work.v
+    vi = v[i]
+    for e in range(grid.y_ptr[i], grid.y_ptr[i + 1]):
+        place = grid.y_lu[e]
+        if place < 0:
+            continue
+        k = grid.y_col[e]
+        product = vi * np.conj(work.y[e] * v[k])
+        angle, size = -1j * product, product / abs(v[k])
+        if k == i:
+            current = np.conj(_row(grid, work, i))
+            angle += 1j * vi * current
+            vm = abs(vi)
+            size += vi * current / vm
+            p = work.s[i].real * (work.zip_p[i, 1] + 2.0 * vm * work.zip_p[i, 2])
+            q = work.s[i].imag * (work.zip_q[i, 1] + 2.0 * vm * work.zip_q[i, 2])
+            size += complex(p, q)
+        jac[place, 0], jac[place, 1] = angle.real, size.real
+        jac[place, 2], jac[place, 3] = angle.imag, size.imag
+        if work.pv[i] == 1:
+            jac[place, 2], jac[place, 3] = 0.0, 1.0 if k == i else 0.0
+
+
+@njit(cache=True)
+def _eliminate_blocks(grid: Grid, work: Work) -> bool:
+    jac, ptr, col, diag = work.jac, grid.lu_ptr, grid.lu_col, grid.lu_diag
+    row = np.zeros((grid.n_free, 4))
+    for i in range(grid.n_free):
+        for e in range(ptr[i], ptr[i + 1]):
+            row[col[e]] = jac[e]
+        for e in range(ptr[i], diag[i]):
+            k = col[e]
+            d = jac[diag[k]]
+            a = row[k, 0] * d[0] + row[k, 1] * d[2]
+            b = row[k, 0] * d[1] + row[k, 1] * d[3]
+            c = row[k, 2] * d[0] + row[k, 3] * d[2]
+            g = row[k, 2] * d[1] + row[k, 3] * d[3]
+            row[k, 0], row[k, 1], row[k, 2], row[k, 3] = a, b, c, g
+            for u in range(diag[k] + 1, ptr[k + 1]):
+                j = col[u]
+                row[j, 0] -= a * jac[u, 0] + b * jac[u, 2]
+                row[j, 1] -= a * jac[u, 1] + b * jac[u, 3]
+                row[j, 2] -= c * jac[u, 0] + g * jac[u, 2]
+                row[j, 3] -= c * jac[u, 1] + g * jac[u, 3]
+        for e in range(ptr[i], ptr[i + 1]):
+            jac[e] = row[col[e]]
+        d = jac[diag[i]]
+        determinant = d[0] * d[3] - d[1] * d[2]
+        if determinant == 0 or not np.isfinite(determinant):
+            return False
+        d[0], d[1], d[2], d[3] = d[3] / determinant, -d[1] / determinant, -d[2] / determinant, d[0] / determinant
+    return True
+
+
+@njit(cache=True)
+def factorise_jacobian(grid: Grid, work: Work) -> bool:
+    """Build and factorise dF/d(angle, vm) at ``work.v``; False if singular."""
+    work.jac[:] = 0
+    for i in range(grid.n_free):
+        if work.live[i] == 1:
+            _jacobian_row(grid, work, i)
+        else:
+            work.jac[grid.lu_diag[i], 0] = work.jac[grid.lu_diag[i], 3] = 1.0
+    return _eliminate_blocks(grid, work)
+
+
+@njit(cache=True)
+def solve_blocks(grid: Grid, work: Work, x: FloatArray) -> None:
+    """Solve J x = x in place, x of shape (n_free, 2)."""
+    jac, ptr, col, diag = work.jac, grid.lu_ptr, grid.lu_col, grid.lu_diag
+    for i in range(grid.n_free):
+        for e in range(ptr[i], diag[i]):
+            k = col[e]
+            x[i, 0] -= jac[e, 0] * x[k, 0] + jac[e, 1] * x[k, 1]
+            x[i, 1] -= jac[e, 2] * x[k, 0] + jac[e, 3] * x[k, 1]
+    for i in range(grid.n_free - 1, -1, -1):
+        for e in range(diag[i] + 1, ptr[i + 1]):
+            k = col[e]
+            x[i, 0] -= jac[e, 0] * x[k, 0] + jac[e, 1] * x[k, 1]
+            x[i, 1] -= jac[e, 2] * x[k, 0] + jac[e, 3] * x[k, 1]
+        d = jac[diag[i]]
+        x[i, 0], x[i, 1] = d[0] * x[i, 0] + d[1] * x[i, 1], d[2] * x[i, 0] + d[3] * x[i, 1]
+
+
+@njit(cache=True)
+def newton(grid: Grid, work: Work) -> int:
+    """Iterations used, or -1 if Newton-Raphson does not converge."""
+    n = grid.n_free
+    work.v[:] = work.v_idle
+    largest = 1.0
+    for i in range(n):
+        largest = max(largest, abs(work.s[i]))
+        if work.live[i] == 1 and work.pv[i] == 1 and abs(work.v[i]) > 0:
+            work.v[i] *= work.vm_set[i] / abs(work.v[i])
+    f = np.empty((n, 2))
+    tolerance = MISMATCH_TOLERANCE * largest
+    for iteration in range(NEWTON_LIMIT):
+        worst = mismatch(grid, work, f)
+        if worst < tolerance * 1e2 and iteration > 0:
+            return iteration
+        if not np.isfinite(worst) or not factorise_jacobian(grid, work):
+            return -1
+        solve_blocks(grid, work, f)
+        for i in range(n):
+            if work.live[i] == 1:
+                vm = abs(work.v[i])
+                work.v[i] = (vm - f[i, 1]) * np.exp(1j * (np.angle(work.v[i]) - f[i, 0]))
+    return -1
+
+
+@njit(cache=True)
+def solve(grid: Grid, work: Work, has_pv: bool) -> tuple[int, int]:
+    """Solve for ``work.s``; returns method (0 fixed point, 1 Newton, -1 diverged) and iterations."""
+    if not has_pv:
+        used = fixed_point(grid, work)
+        if used >= 0:
+            return 0, used
+    used = newton(grid, work)
+    if used >= 0:
+        for i in range(grid.n_free):
+            # a magnitude that went through zero is not the operating point
+            if work.live[i] == 1 and not abs(work.v[i]) > 0.05:
+                return -1, used
+        return 1, used
+    return -1, NEWTON_LIMIT

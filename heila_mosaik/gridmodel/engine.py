@@ -1,0 +1,341 @@
+"""The compiled grid behind :class:`~heila_mosaik.domain.network.GridEngine`."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from heila_mosaik.domain.network import GridInput, GridState, Network, Observable
+from heila_mosaik.domain.powerflow import results
+from heila_mosaik.domain.powerflow.arrays import Grid, Work
+from heila_mosaik.domain.powerflow.sensitivity import adjoint_rows
+from heila_mosaik.domain.powerflow.solve import solve
+from heila_mosaik.domain.powerflow.topology import assemble
+from heila_mosaik.domain.quantities import ComplexArray, FloatArray, IntArray
+from heila_mosaik.errors import Problem, ProblemsError
+from heila_mosaik.gridmodel.compile import Compiled, branch_ends, compile_arrays, factors, tap_admittances, zip_shares
+from heila_mosaik.gridmodel.ladder import Choice, LightSim, Rung, choose, run_pandapower
+from heila_mosaik.gridmodel.tables import read_input, read_network, write_input
+from heila_mosaik.gridmodel.truth import read_state
+
+_LOG = logging.getLogger(__name__)
+_AGREEMENT_PU = 1e-6
+_APPLIANCES = ("load", "sgen", "storage")
+_SWITCHED = ("line", "trafo")
+
+
+class CompiledGrid:
+    """A pandapower net compiled for fast steps; keeps a private copy of the net for what needs a recompile.
+
+    Attributes:
+        network: Tables.
+        rung: Solver in use.
+        reason: Why this solver.
+    """
+
+    def __init__(self, net: Any, name: str = "") -> None:
+        """Compile ``net``; the caller's net is not changed.
+
+        Args:
+            net: pandapower net.
+            name: Name of the grid, by default the net's own.
+
+        Raises:
+            ProblemsError: If the power flow of the net as it stands does not converge.
+        """
+        self._net = copy.deepcopy(net)
+        self.network: Network = read_network(net, name)
+        self._input = read_input(net)
+        if not run_pandapower(self._net):
+            raise ProblemsError(
+                f"grid {self.network.name}",
+                [
+                    Problem(
+                        what="pandapower's power flow does not converge for the powers in the net",
+                        where=f"grid {self.network.name}",
+                        remedy="run heila_mosaik.gridmodel.diagnose_divergence on the net; it names the likely elements",
+                    )
+                ],
+            )
+        self._reference = read_state(self._net)
+        self._cache: dict[tuple[Any, ...], Compiled] = {}
+        self._taps: dict[tuple[Any, ...], ComplexArray] = {}
+        self._light: LightSim | None = None
+        self._last_ext_vm = self._input.ext_vm_pu.copy()
+        self._last_gen_vm = self._input.gen_vm_pu.copy()
+        self._adopt()
+        self.rung, self.reason = Rung.KERNELS, ""
+        self._take(choose(self._net, self._grid, self._work))
+        self._check()
+
+    # ------------------------------------------------------------------ compile
+
+    def _key(self) -> tuple[Any, ...]:
+        net = self._net
+        fused = ~net.switch.et.isin(("l", "t"))
+        parts = [tuple(net.switch.closed[fused].astype(bool)), tuple(net.bus.in_service.astype(bool))]
+        parts += [tuple(net[table].in_service.astype(bool)) for table in ("trafo3w", "gen", "ext_grid")]
+        return tuple(parts)
+
+    def _adopt(self) -> None:
+        """Take the arrays for the present state of bus-bus switches, compiled now or before."""
+        key = self._key()
+        if key not in self._cache:
+            self._cache[key] = compile_arrays(self._net)
+        found = self._cache[key]
+        self._compiled = found
+        self._grid: Grid = found.grid
+        self._work: Work = found.work.clone()
+        net, work = self._net, self._work
+        work.br_closed[:] = branch_ends(net, found.status, found.first)
+        for table in ("trafo", "trafo3w"):
+            if table in found.first:
+                rows = self._tap_rows(table)
+                work.br_y[found.first[table] : found.first[table] + len(rows)] = rows
+        self._refresh_factors()
+        self._has_pv = bool(work.pv.any())
+        results.set_voltages(self._grid, work, self._last_gen_vm, self._last_ext_vm)
+        assemble(self._grid, work)
+        self._solved = False
+
+    def _refresh_factors(self) -> None:
+        work = self._work
+        zip_p, zip_q = zip_shares(self._net, self._grid.bus_node, len(work.v))
+        work.zip_p[:], work.zip_q[:] = zip_p, zip_q
+        for table, into in zip(
+            (*_APPLIANCES, "gen"), (work.load_k, work.sgen_k, work.storage_k, work.gen_k), strict=True
+        ):
+            into[:] = factors(self._net, table)
+
+    def _tap_rows(self, table: str) -> ComplexArray:
+        """Admittances of a transformer table at the present taps; pandapower computes each combination once."""
+        rows = self._net[table]
+        taps = tuple(rows.tap_pos.to_numpy(float, na_value=np.nan).tolist())
+        key = (self._key(), table, taps)
+        if key not in self._taps:
+            self._taps[key] = tap_admittances(self._net, table)
+        return self._taps[key]
+
+    def _take(self, choice: Choice) -> None:
+        self.rung, self.reason = choice.rung, choice.reason
+        self._light = LightSim() if choice.rung is Rung.LIGHTSIM2GRID else None
+        _LOG.info("grid %s: solver %s (%s)", self.network.name, choice.rung, choice.reason)
+
+    def _check(self) -> None:
+        """Compare with pandapower's solution of the net as it stands; fall back when they differ."""
+        if self.rung is Rung.PANDAPOWER:
+            return
+        own, truth = self.solve(self._input), self._reference
+        same = np.array_equal(np.isnan(own.vm_pu), np.isnan(truth.vm_pu))
+        worst = float(np.nanmax(np.abs(own.vm_pu - truth.vm_pu))) if own.converged else np.inf
+        if not same or not worst <= _AGREEMENT_PU:
+            self._take(Choice(rung=Rung.PANDAPOWER, reason=f"own solution differs from pandapower's by {worst:.2g} pu"))
+        self._solved = False
+
+    # ------------------------------------------------------------------ solve
+
+    def default_input(self) -> GridInput:
+        """Fresh input holding the powers of the compiled net."""
+        return GridInput(**{field.name: getattr(self._input, field.name).copy() for field in fields(GridInput)})
+
+    def solve(self, given: GridInput) -> GridState:
+        """Solve for appliance powers; ``converged=False`` and NaN on divergence."""
+        grid, work = self._grid, self._work
+        self._last_ext_vm, self._last_gen_vm = given.ext_vm_pu.copy(), given.gen_vm_pu.copy()
+        if self.rung is Rung.KERNELS:
+            state = results.solve_input(grid, work, self._has_pv, given)
+            self._solved = state.converged
+            return state
+        results.set_voltages(grid, work, given.gen_vm_pu, given.ext_vm_pu)
+        self._gather(given)
+        if self.rung is Rung.LIGHTSIM2GRID:
+            return self._solve_nodes()
+        write_input(self._net, given)
+        self._solved = run_pandapower(self._net)
+        state = read_state(self._net, self._solved)
+        if self._solved:
+            self._place(state)
+        return state
+
+    def _gather(self, given: GridInput) -> None:
+        results.gather(
+            self._grid,
+            self._work,
+            given.load_p_mw,
+            given.load_q_mvar,
+            given.sgen_p_mw,
+            given.sgen_q_mvar,
+            given.storage_p_mw,
+            given.storage_q_mvar,
+            given.gen_p_mw,
+        )
+
+    def _solve_nodes(self) -> GridState:
+        """Solve for ``work.s`` with the kernels or lightsim2grid, Newton-Raphson of our own as its second try."""
+        grid, work = self._grid, self._work
+        out = np.full(results.size(grid), np.nan)
+        used = self._light.solve(grid, work) if self._light is not None else -1
+        name = str(Rung.LIGHTSIM2GRID)
+        if used < 0:
+            method, used = solve(grid, work, self._has_pv)
+            name = results.METHODS[method]
+        self._solved = name != "diverged"
+        if self._solved:
+            results.write(grid, work, out)
+        return results.cut(grid, out, self._solved, name, used)
+
+    def _place(self, state: GridState) -> None:
+        """Take pandapower's voltages, so that sensitivities can be formed there."""
+        volts = np.nan_to_num(state.vm_pu) * np.exp(1j * np.radians(np.nan_to_num(state.va_degree)))
+        self._work.v[:] = self._work.v_idle
+        self._work.v[self._grid.bus_node] = volts
+
+    def solve_bus(self, p_mw: FloatArray, q_mvar: FloatArray) -> GridState:
+        """Solve for net consumption per bus, external grid voltages as last given; ZIP shares as compiled."""
+        if self.rung is Rung.PANDAPOWER:
+            return self.solve(self._as_input(p_mw, q_mvar))
+        work = self._work
+        work.bus_p[:] = p_mw / self._grid.base_mva
+        work.bus_q[:] = q_mvar / self._grid.base_mva
+        results.to_nodes(self._grid, work)
+        return self._solve_nodes()
+
+    def _as_input(self, p_mw: FloatArray, q_mvar: FloatArray) -> GridInput:
+        """Input whose appliances give the wanted net consumption, for the pandapower rung."""
+        given = self.default_input()
+        given.ext_vm_pu, given.gen_vm_pu = self._last_ext_vm, self._last_gen_vm
+        has_p, has_q = self.bus_injection(given)
+        missing_p, missing_q = p_mw - has_p, q_mvar - has_q
+        for bus in np.flatnonzero((np.abs(missing_p) > 1e-12) | (np.abs(missing_q) > 1e-12)):
+            rows = np.flatnonzero((self._grid.load_bus == bus) & (self._work.load_k > 0))
+            if not len(rows):
+                raise ValueError(
+                    f"bus.{self.network.bus_ids[bus]} has no load in service, so pandapower cannot be given a power there"
+                )
+            given.load_p_mw[rows[0]] += missing_p[bus] / self._work.load_k[rows[0]]
+            given.load_q_mvar[rows[0]] += missing_q[bus] / self._work.load_k[rows[0]]
+        return given
+
+    def solve_bus_batch(self, p_mw: FloatArray, q_mvar: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Solve many states; rows that diverge are NaN."""
+        n, lines, trafos = len(self.network.bus_ids), len(self.network.lines.ids), len(self.network.trafos.ids)
+        at = 4 * n + 5 * lines
+        if self.rung is Rung.PANDAPOWER:
+            states = [self.solve_bus(p, q) for p, q in zip(p_mw, q_mvar, strict=True)]
+            return (
+                np.asarray([state.vm_pu for state in states]).reshape(-1, n),
+                np.asarray([state.line_loading_percent for state in states]).reshape(-1, lines),
+                np.asarray([state.trafo_loading_percent for state in states]).reshape(-1, trafos),
+            )
+        out = np.empty((len(p_mw), at + trafos))
+        results.batch(
+            self._grid, self._work, self._has_pv, np.ascontiguousarray(p_mw), np.ascontiguousarray(q_mvar), out
+        )
+        self._solved = bool(len(p_mw)) and not bool(np.isnan(out[-1]).all())
+        return out[:, :n], out[:, 4 * n : 4 * n + lines], out[:, at:]
+
+    def bus_injection(self, given: GridInput) -> tuple[FloatArray, FloatArray]:
+        """Net consumption per bus for appliance powers. [MW], [MVar] (n_bus,)"""
+        self._gather(given)
+        return self._work.bus_p * self._grid.base_mva, self._work.bus_q * self._grid.base_mva
+
+    # ------------------------------------------------------------------ sensitivities
+
+    def _rows(
+        self, observables: tuple[Observable, ...], positions: IntArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        if not self._solved:
+            raise ArithmeticError("there is no converged solution to form sensitivities at; call solve first")
+        return adjoint_rows(self._grid, self._work, observables, positions)
+
+    def sensitivity(
+        self, observables: tuple[Observable, ...], positions: IntArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Values, d/dP and d/dQ at the last solution; see :class:`~heila_mosaik.domain.network.GridEngine`."""
+        values, by_p, by_q, _by_vm = self._rows(observables, positions)
+        return values, by_p, by_q
+
+    def sensitivity_ext_vm(self, observables: tuple[Observable, ...], positions: IntArray) -> FloatArray:
+        """D observable / d vm_pu of each external grid at the last solution. (m, n_ext)"""
+        return self._rows(observables, positions)[3]
+
+    # ------------------------------------------------------------------ changes
+
+    def _element(self, table: str, element: int) -> int:
+        if table not in self._net or element not in self._net[table].index:
+            raise ProblemsError(
+                f"grid {self.network.name}",
+                [
+                    Problem(
+                        what="there is no such element in the net",
+                        where=f"{table}.{element}",
+                        remedy=f"use one of the {len(self._net[table]) if table in self._net else 0} indices of net.{table}",
+                    )
+                ],
+            )
+        return int(element)
+
+    def set_tap(self, trafo: int, tap_pos: float, table: str = "trafo") -> None:
+        """Set the tap of transformer ``trafo`` (pandapower id)."""
+        element = self._element(table, trafo)
+        if self._net[table].at[element, "tap_pos"] == tap_pos:
+            return
+        self._net[table].at[element, "tap_pos"] = tap_pos
+        rows = self._tap_rows(table)
+        start = self._compiled.first[table]
+        self._work.br_y[start : start + len(rows)] = rows
+        self._rebuild()
+
+    def set_switch(self, switch: int, closed: bool) -> None:
+        """Open or close switch (pandapower id); a bus-bus switch recompiles from a cache."""
+        element = self._element("switch", switch)
+        if bool(self._net.switch.at[element, "closed"]) == closed:
+            return
+        self._net.switch.at[element, "closed"] = closed
+        if self._net.switch.at[element, "et"] in ("l", "t"):
+            self._reconnect()
+        else:
+            self._adopt()
+
+    def set_in_service(self, table: str, element: int, in_service: bool) -> None:
+        """Take an element in or out of service."""
+        index = self._element(table, element)
+        if bool(self._net[table].at[index, "in_service"]) == in_service:
+            return
+        self._net[table].at[index, "in_service"] = in_service
+        if table in _APPLIANCES:
+            self._refresh_factors()
+            self._solved = False
+        elif table in _SWITCHED and bool(self._net.bus.in_service.all()):
+            self._reconnect()
+        else:
+            self._cache.clear()
+            self._taps.clear()
+            self._adopt()
+
+    def _reconnect(self) -> None:
+        self._work.br_closed[:] = branch_ends(self._net, np.abs(self._compiled.status), self._compiled.first)
+        self._rebuild()
+
+    def _rebuild(self) -> None:
+        assemble(self._grid, self._work)
+        self._solved = False
+
+    def to_pandapower(self, given: GridInput) -> Any:
+        """Copy of the net in the present switching state with the given powers written into it."""
+        net = copy.deepcopy(self._net)
+        write_input(net, given)
+        return net
+
+    def copy(self) -> CompiledGrid:
+        """Independent engine with the same state; compiled arrays are shared."""
+        other = copy.copy(self)
+        other._net = copy.deepcopy(self._net)
+        other._work = self._work.clone()
+        other._cache, other._taps = dict(self._cache), dict(self._taps)
+        other._light = LightSim() if self._light is not None else None
+        return other
