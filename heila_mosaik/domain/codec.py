@@ -121,14 +121,12 @@ def _build(cls: Any, given: Mapping[str, Json]) -> Any:
 
 @cache
 def _encoders(cls: Any) -> tuple[tuple[str, _Convert], ...]:
-    kind = cast("type[Any]", cls)
     hints = get_type_hints(cls)
     return tuple((field.name, _encoder(hints[field.name])) for field in fields(cls))
 
 
 @cache
 def _decoders(cls: Any) -> tuple[dict[str, _Convert], tuple[str, ...]]:
-    kind = cast("type[Any]", cls)
     hints = get_type_hints(cls)
     required = tuple(f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING)
     return {field.name: _decoder(hints[field.name]) for field in fields(cls)}, required
