@@ -1,0 +1,84 @@
+"""mosaik simulator ``ActorHost``: hosts any number of actors with the network between them.
+
+One host for all companies is the default: their messages then pass in simulated microseconds inside one step and
+mosaik sees a single simulator.  Measurements come in and set points go out as attributes of the entity ``Host``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import mosaik_api_v3
+
+from heila_mosaik.domain.information import Measurements
+from heila_mosaik.simulators.exchange import Cycle, Exchange
+
+META: dict[str, Any] = {
+    "api_version": "3.0",
+    "type": "time-based",
+    "models": {
+        "Host": {
+            "public": True,
+            "params": [],
+            "attrs": ["measurements", "controls", "deliveries", "records"],
+        }
+    },
+}
+
+
+class ActorHost(mosaik_api_v3.Simulator):
+    """Steps an :class:`~heila_mosaik.simulators.exchange.Exchange` on mosaik's clock.
+
+    Attributes of the entity ``Host``:
+        measurements (in): Mapping from actor name to its fresh
+            :class:`~heila_mosaik.domain.information.Measurements`; several sources are merged.
+        controls (out): List of :class:`~heila_mosaik.domain.information.ControlSignal` issued in the step.
+        deliveries (out): List of :class:`~heila_mosaik.simulators.network.Delivery`.
+        records (out): List of :class:`~heila_mosaik.actors.base.Record`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({**META, "models": {"Host": dict(META["models"]["Host"])}})
+        self._cycle = Cycle()
+
+    def init(
+        self,
+        sid: str,  # noqa: ARG002 - given by mosaik
+        time_resolution: float = 1.0,
+        *,
+        exchange: Exchange,
+        start: datetime,
+        step_s: int,
+    ) -> dict[str, Any]:
+        """Take the exchange to host.
+
+        Args:
+            sid: Identity of the simulator.
+            time_resolution: Length of one mosaik time unit. [s]
+            exchange: Actors with their network.
+            start: Simulated time at mosaik time 0, aware UTC.
+            step_s: Period of the host. [s]
+        """
+        self._exchange, self._start, self._step_s = exchange, start, step_s
+        self._resolution = time_resolution
+        return self.meta
+
+    def create(self, num: int, model: str, **model_params: Any) -> list[dict[str, Any]]:  # noqa: ARG002
+        """Create the one entity ``Host``."""
+        if num != 1:
+            raise ValueError(f"an ActorHost has exactly one entity {model}, not {num}")
+        return [{"eid": "host", "type": model}]
+
+    def step(self, time: int, inputs: dict[str, Any], max_advance: int) -> int:  # noqa: ARG002
+        """Hand over measurements and run the actors until the next step."""
+        fresh: dict[str, Measurements] = {}
+        for given in inputs.get("host", {}).get("measurements", {}).values():
+            fresh.update(given or {})
+        now = self._start + timedelta(seconds=time * self._resolution)
+        self._cycle = self._exchange.advance(now, now + timedelta(seconds=self._step_s), fresh)
+        return time + round(self._step_s / self._resolution)
+
+    def get_data(self, outputs: dict[str, list[str]]) -> dict[str, Any]:
+        """Controls, deliveries and records of the last step."""
+        return {eid: {attr: getattr(self._cycle, attr) for attr in attrs} for eid, attrs in outputs.items()}

@@ -1,0 +1,96 @@
+"""mosaik simulator ``Recorder``: hands every table, message and record of a run to a sink as it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import mosaik_api_v3
+
+from heila_mosaik.actors.base import Record
+from heila_mosaik.simulators.network import Delivery, DeliveryStatus
+
+
+class Sink(Protocol):
+    """Where a recorder writes (``results.store.RunStore`` is one)."""
+
+    def message(self, message: Any, *, delivered_at: datetime | None, status: str = ...) -> None:
+        """Store a message with its fate."""
+
+    def record(self, record: Record) -> None:
+        """Store a log record."""
+
+
+Append = Callable[[int, Any], None]
+
+
+class Recorder(mosaik_api_v3.Simulator):
+    """Writes its inputs; has no outputs.
+
+    Entity ``Recorder`` accepts the attributes ``deliveries``, ``records`` and one attribute per series table.
+    A table's value is a sequence of numbers in the order of the table's columns.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({"api_version": "3.0", "type": "time-based", "models": {}})
+
+    def init(
+        self,
+        sid: str,  # noqa: ARG002 - given by mosaik
+        time_resolution: float = 1.0,
+        *,
+        sink: Sink,
+        tables: Mapping[str, Append],
+        start: datetime,
+        step_s: int,
+        tick: Callable[[datetime], None] | None = None,
+    ) -> dict[str, Any]:
+        """Take the sink.
+
+        Args:
+            sid: Identity of the simulator.
+            time_resolution: Length of one mosaik time unit. [s]
+            sink: Takes messages and records.
+            tables: ``append(time_s, values)`` of each series table, by name.
+            start: Simulated time at mosaik time 0, aware UTC.
+            step_s: Recording period. [s]
+            tick: Called with the simulated time after each step, for progress.
+        """
+        self._sink, self._tables, self._start, self._step_s = sink, dict(tables), start, step_s
+        self._resolution, self._tick = time_resolution, tick
+        attrs = ["deliveries", "records", *self._tables]
+        self.meta["models"] = {"Recorder": {"public": True, "params": [], "attrs": attrs}}
+        return self.meta
+
+    def create(self, num: int, model: str, **model_params: Any) -> list[dict[str, Any]]:  # noqa: ARG002
+        """Create the one entity ``Recorder``."""
+        if num != 1:
+            raise ValueError(f"a Recorder has exactly one entity {model}, not {num}")
+        return [{"eid": "recorder", "type": model}]
+
+    def step(self, time: int, inputs: dict[str, Any], max_advance: int) -> int:  # noqa: ARG002
+        """Write what came in."""
+        given = inputs.get("recorder", {})
+        now = self._start + timedelta(seconds=time * self._resolution)
+        epoch_s = round(now.timestamp())
+        for name, append in self._tables.items():
+            for values in given.get(name, {}).values():
+                append(epoch_s, values)
+        self._deliveries([item for items in given.get("deliveries", {}).values() for item in items])
+        for record in [item for items in given.get("records", {}).values() for item in items]:
+            self._sink.record(record)
+        if self._tick is not None:
+            self._tick(now)
+        return time + round(self._step_s / self._resolution)
+
+    def get_data(self, outputs: dict[str, list[str]]) -> dict[str, Any]:  # noqa: ARG002
+        """Nothing: a recorder has no outputs."""
+        return {}
+
+    def _deliveries(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            arrived = delivery.status is DeliveryStatus.DELIVERED
+            self._sink.message(
+                delivery.message, delivered_at=delivery.at if arrived else None, status=delivery.status.value
+            )
