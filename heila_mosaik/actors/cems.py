@@ -105,7 +105,8 @@ class Cems:
         self._expire(now)
         self._follow_plans(now)
         self._report(now)
-        if self.settings.distributed and (self._forecast_at is None or now >= self._forecast_at):
+        due = self._forecast_at is None or now >= self._forecast_at
+        if self.settings.distributed and self._weather is not None and due:
             self._forecast(now)
             self._forecast_at = floor_to(now, self.settings.forecast_s) + timedelta(seconds=self.settings.forecast_s)
         return self._out.outcome(self._wake(now))
@@ -240,8 +241,7 @@ class Cems:
     def _forecast(self, now: datetime) -> None:
         """Send the flexibility of the own resources (distributed variant)."""
         own, weather = self.settings, self._weather
-        if weather is None:
-            return
+        assert weather is not None
         grid = TimeGrid(start=floor_to(now, own.step_s), step_s=own.step_s, count=own.horizon_s // own.step_s)
         exogenous = ExogenousForecast(
             grid=grid,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -12,8 +12,10 @@ import numpy as np
 from heila_mosaik.actors.base import Outbox, Outcome
 from heila_mosaik.actors.mgms_book import MINUTE, Book, Holding
 from heila_mosaik.actors.mgms_forecast import Expectation, whole
+from heila_mosaik.actors.mgms_rooms import envelope_from, room_of
+from heila_mosaik.actors.mgms_settings import MgmsSettings
 from heila_mosaik.domain.dispatch import Room, spread
-from heila_mosaik.domain.flexibility import Envelope, FlexibilitySettings
+from heila_mosaik.domain.flexibility import Envelope
 from heila_mosaik.domain.information import (
     ActivationNotification,
     ActivationRefusal,
@@ -28,66 +30,14 @@ from heila_mosaik.domain.information import (
     VerificationNotification,
     WeatherForecast,
 )
-from heila_mosaik.domain.quantities import FloatArray, Product, Quality, Quantity
-from heila_mosaik.domain.resources import BatterySpec, EvSpec, HeatPumpSpec, PvSpec, ResourceSpec
-from heila_mosaik.domain.resources.heat_pump import cop_at
+from heila_mosaik.domain.quantities import FloatArray, Quality, Quantity
+from heila_mosaik.domain.resources import BatterySpec, EvSpec, HeatPumpSpec, PvSpec
 from heila_mosaik.domain.scheduling import Obligation
 from heila_mosaik.domain.timegrid import TimeGrid, floor_to
 
 TOLERANCE = 1e-6
 SHORT_SHARE = 0.02
 USABLE = (Quality.GOOD, Quality.QUESTIONABLE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MgmsSettings:
-    """Settings of an MGMS.
-
-    Attributes:
-        microgrid: Name of the microgrid, the subject of its forecasts and plans.
-        resources: Specification of each resource, by name.
-        controllers: Address of the CEMS or IED of each resource.
-        ams: Address of the aggregator.
-        breaker: Name of the breaker at the point of common coupling; empty: none.
-        product: Product the flexibility is meant for.
-        day_ahead_h: Times of day of the day-ahead forecasts, UTC, ahead of the gates. [h]
-        intraday_s: Interval of the intraday forecasts. [s]
-        horizon_s: Horizon of forecasts and plans. [s]
-        step_s: Interval of forecasts and plans. [s]
-        control_s: Interval of dispatch while an activation applies. [s]
-        settlement_s: Settlement period. [s]
-        verification_delay_s: Wait for late measurements before a period is verified. [s]
-        distributed: Whether the controllers forecast their own resources.
-        prices: Whether this MGMS prices its flexibility (else the aggregator does).
-        margin: Added to the cost when pricing. [1]
-        arbitrage: Whether stores follow the spot price; otherwise they stay on their own behaviour unless reserved.
-        baseline_method: ``operation_plan`` or ``meter_before`` (mean of the quarter before the reserve began).
-        net_of_reserves: Whether forecasts leave out what is already reserved.
-        typical: Daily load shape known beforehand, by resource, relative to its rating. [1]
-        flexibility: How carefully flexibility is promised.
-    """
-
-    microgrid: str
-    resources: Mapping[str, ResourceSpec]
-    controllers: Mapping[str, str]
-    ams: str = "ams"
-    breaker: str = ""
-    product: Product = Product.CRP
-    day_ahead_h: tuple[float, ...] = (10.0,)
-    intraday_s: int = 3600
-    horizon_s: int = 129600
-    step_s: int = 900
-    control_s: int = 60
-    settlement_s: int = 900
-    verification_delay_s: int = 120
-    distributed: bool = False
-    prices: bool = False
-    margin: float = 0.1
-    arbitrage: bool = True
-    baseline_method: str = "operation_plan"
-    net_of_reserves: bool = True
-    typical: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    flexibility: FlexibilitySettings = field(default_factory=FlexibilitySettings)
 
 
 class Mgms:
@@ -206,7 +156,7 @@ class Mgms:
         energy: dict[tuple[str, bool], float] = {}
         for name, holding in self._book.holdings.items():
             reserve = holding.reserve
-            first, last = max(0, grid.position(reserve.start)), min(grid.count, -(-self._offset(grid, reserve.stop)))
+            first, last = max(0, grid.position(reserve.start)), min(grid.count, self._offset(grid, reserve.stop))
             if last <= first:
                 continue
             up[first:last] -= reserve.p_min_mw
@@ -234,7 +184,7 @@ class Mgms:
         up, down, energy_up, energy_down = self._reserved(grid)
         plans: Mapping[str, FloatArray] = {}
         if own.distributed and len(self._theirs) == len(own.resources):
-            self._envelopes = {name: _from_forecast(body, grid) for name, body in self._theirs.items()}
+            self._envelopes = {name: envelope_from(body, grid) for name, body in self._theirs.items()}
         else:
             free = self._expects.envelopes(exogenous, own.flexibility, {})
             duties = []
@@ -245,7 +195,7 @@ class Mgms:
                 part = float((need / np.maximum(sold, TOLERANCE)).max(initial=0.0))
                 duties.append(Obligation(up=is_up, power_mw=need, energy_mwh=energy * min(1.0, part)))
             if own.arbitrage or any(duty.power_mw.any() for duty in duties):
-                schedule = self._expects.schedule(exogenous, duties)
+                schedule = self._expects.schedule(exogenous, duties, own.keep_share)
                 plans = schedule.p_mw
                 if schedule.shortfall_mw > 1e-4 or schedule.shortfall_mwh > 1e-4:
                     self._out.record(
@@ -355,43 +305,9 @@ class Mgms:
             if moment not in envelope.grid:
                 continue
             position = envelope.grid.position(moment)
-            rooms.append(self._room(name, envelope, position))
+            spec, row = self.settings.resources[name], self._latest.get(name, {})
+            rooms.append(room_of(name, spec, row, envelope, position))
         return rooms
-
-    def _room(self, name: str, envelope: Envelope, position: int) -> Room:
-        spec, row = self.settings.resources[name], self._latest.get(name, {})
-        base, q_room = float(envelope.p_mw[position]), float(envelope.q_max_mvar[position] - envelope.q_mvar[position])
-        up, down = float(envelope.up_mw[position]), float(envelope.down_mw[position])
-        energy_up, energy_down, s_max = envelope.energy_up_mwh, envelope.energy_down_mwh, math.inf
-        soc = row.get(Quantity.STATE_OF_CHARGE)
-        if isinstance(spec, BatterySpec):
-            s_max, q_room = spec.s_max_mva, spec.s_max_mva
-            if soc is not None:
-                content = spec.energy_mwh / 100.0
-                energy_up = max(0.0, soc - spec.soc_min_percent) * content * spec.efficiency_discharge
-                energy_down = max(0.0, spec.soc_max_percent - soc) * content * spec.efficiency_discharge
-        elif isinstance(spec, HeatPumpSpec) and soc is not None:
-            content = spec.storage_mwh_thermal / 100.0 / float(cop_at(row.get(Quantity.TEMPERATURE, 7.0), spec.cop))
-            energy_up, energy_down = soc * content, (100.0 - soc) * content
-        elif isinstance(spec, PvSpec | EvSpec) and Quantity.POWER_MIN in row and Quantity.POWER_MAX in row:
-            # They follow no plan: what they would do by themselves is the end of their measured range.
-            low, high = row[Quantity.POWER_MIN], row[Quantity.POWER_MAX]
-            base = low if isinstance(spec, PvSpec) else high
-            up, down, energy_up, energy_down = base - low, high - base, math.inf, math.inf
-            if isinstance(spec, PvSpec):
-                s_max, q_room = spec.s_max_mva, spec.q_capability(-low, -low)
-        return Room(
-            name=name,
-            p_mw=base,
-            up_mw=max(0.0, up),
-            down_mw=max(0.0, down),
-            energy_up_mwh=energy_up,
-            energy_down_mwh=energy_down,
-            q_mvar=0.0,
-            q_room_mvar=max(0.0, q_room),
-            s_max_mva=s_max,
-            cost_eur_per_mwh=envelope.cost_eur_per_mwh,
-        )
 
     def _dispatch(self, now: datetime) -> None:
         """Spread what is asked now over the resources."""
@@ -490,18 +406,4 @@ class Mgms:
         return min((moment for moment in moments if moment > now), default=None)
 
 
-def _from_forecast(body: FlexibilityForecast, grid: TimeGrid) -> Envelope:
-    """Envelope from a controller's own forecast, moved to ``grid`` (its last value held past its end)."""
-    profile = body.profile
-    position = np.clip(profile.grid.position(grid.start) + np.arange(grid.count), 0, len(profile.p_mw) - 1)
-    columns = {
-        name: np.asarray(getattr(profile, name), dtype=np.float64)[position]
-        for name in ("p_mw", "q_mvar", "p_min_mw", "p_max_mw", "q_min_mvar", "q_max_mvar")
-    }
-    return Envelope(
-        name=body.subject,
-        grid=grid,
-        energy_up_mwh=body.energy_up_mwh,
-        energy_down_mwh=body.energy_down_mwh,
-        **columns,
-    )
+__all__ = ["Mgms", "MgmsSettings"]

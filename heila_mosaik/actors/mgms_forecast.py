@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -102,14 +103,15 @@ class Expectation:
             found[name] = forecast_resource(name, spec, state, exogenous, settings, plans.get(name))
         return found
 
-    def schedule(self, exogenous: ExogenousForecast, duties: Sequence[Obligation]) -> Schedule:
+    def schedule(self, exogenous: ExogenousForecast, duties: Sequence[Obligation], keep_share: float) -> Schedule:
         """Operation plan of the stores at spot price that keeps the reserves."""
         stores = []
         for name, spec in self.resources.items():
             if isinstance(spec, BatterySpec | HeatPumpSpec):
                 start = spec.soc_start_percent if isinstance(spec, BatterySpec) else spec.storage_start_percent
                 soc = self.soc.get(name, start)
-                stores.append(store_of(name, spec, soc, exogenous.grid.hours, exogenous.temperature_c))
+                store = store_of(name, spec, soc, exogenous.grid.hours, exogenous.temperature_c)
+                stores.append(replace(store, keep_share=keep_share))
         return plan_operation(stores, exogenous.grid, self.spot(exogenous.grid), duties)
 
 

@@ -31,6 +31,7 @@ class Store:
         name: Resource.
         content_mwh: Content at the start. [MWh]
         low_mwh, high_mwh: Content allowed. [MWh]
+        keep_share: Share of the band between the limits that only reserves may use, half at each end. [1]
         decay: Share left after one interval. [1]
         in_gain: Content per energy drawn. [1] (n,)
         out_gain: Content per energy fed. [1]
@@ -54,6 +55,7 @@ class Store:
     up_per_content: float
     down_per_content: float
     wear_eur_per_mwh: float
+    keep_share: float = 0.0
 
 
 def store_of(name: str, spec: BatterySpec | HeatPumpSpec, soc_percent: float, hours: float, air_c: FloatArray) -> Store:
@@ -190,8 +192,10 @@ def _add_store(program: _Program, store: Store, price: FloatArray, hours: float)
     # A little wear on drawing too keeps the programme from doing both at once.
     draw = program.variables(count, (price + 1e-3) * hours, 0.0, store.in_max_mw)
     feed = program.variables(count, (store.wear_eur_per_mwh + 1e-3 - price) * hours, 0.0, store.out_max_mw)
-    floor = np.minimum(store.low_mwh, store.content_mwh * store.decay ** (steps + 1.0))
-    content = program.variables(count, 0.0, floor, max(store.high_mwh, store.content_mwh))
+    kept = 0.5 * store.keep_share * (store.high_mwh - store.low_mwh)
+    floor = np.minimum(store.low_mwh + kept, store.content_mwh * store.decay ** (steps + 1.0))
+    # Obligations may ask for more than the kept band: only a plan without them is confined to it.
+    content = program.variables(count, 0.0, floor, max(store.high_mwh - kept, store.content_mwh))
     short = program.variables(count, SHORTAGE_EUR, 0.0, np.inf)
     given = -store.drain_mwh.copy()
     given[0] += store.decay * store.content_mwh

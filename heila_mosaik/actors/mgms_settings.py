@@ -1,0 +1,63 @@
+"""Settings of an MGMS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from heila_mosaik.domain.flexibility import FlexibilitySettings
+from heila_mosaik.domain.quantities import Product
+from heila_mosaik.domain.resources import ResourceSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MgmsSettings:
+    """Settings of an MGMS.
+
+    Attributes:
+        microgrid: Name of the microgrid, the subject of its forecasts and plans.
+        resources: Specification of each resource, by name.
+        controllers: Address of the CEMS or IED of each resource.
+        ams: Address of the aggregator.
+        breaker: Name of the breaker at the point of common coupling; empty: none.
+        product: Product the flexibility is meant for.
+        day_ahead_h: Times of day of the day-ahead forecasts, UTC, ahead of the gates. [h]
+        intraday_s: Interval of the intraday forecasts. [s]
+        horizon_s: Horizon of forecasts and plans. [s]
+        step_s: Interval of forecasts and plans. [s]
+        control_s: Interval of dispatch while an activation applies. [s]
+        settlement_s: Settlement period. [s]
+        verification_delay_s: Wait for late measurements before a period is verified. [s]
+        distributed: Whether the controllers forecast their own resources.
+        prices: Whether this MGMS prices its flexibility (else the aggregator does).
+        margin: Added to the cost when pricing. [1]
+        arbitrage: Whether stores follow the spot price; otherwise they stay on their own behaviour unless reserved.
+        keep_share: Share of the stores' band that arbitrage leaves for the flexibility market. [1]
+        baseline_method: ``operation_plan`` or ``meter_before`` (mean of the quarter before the reserve began).
+        net_of_reserves: Whether forecasts leave out what is already reserved.
+        typical: Daily load shape known beforehand, by resource, relative to its rating. [1]
+        flexibility: How carefully flexibility is promised.
+    """
+
+    microgrid: str
+    resources: Mapping[str, ResourceSpec]
+    controllers: Mapping[str, str]
+    ams: str = "ams"
+    breaker: str = ""
+    product: Product = Product.CRP
+    day_ahead_h: tuple[float, ...] = (10.0,)
+    intraday_s: int = 3600
+    horizon_s: int = 129600
+    step_s: int = 900
+    control_s: int = 60
+    settlement_s: int = 900
+    verification_delay_s: int = 120
+    distributed: bool = False
+    prices: bool = False
+    margin: float = 0.1
+    arbitrage: bool = True
+    keep_share: float = 0.5
+    baseline_method: str = "operation_plan"
+    net_of_reserves: bool = True
+    typical: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    flexibility: FlexibilitySettings = field(default_factory=FlexibilitySettings)

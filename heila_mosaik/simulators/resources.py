@@ -1,0 +1,250 @@
+"""mosaik simulator of the resources of all microgrids: set points and weather in, powers and states out.
+
+One entity per resource and one bulk entity ``Resources`` that takes and gives lists in the order of its children.
+
+Example:
+    >>> world.start("Resources", start="2016-06-01T00:00:00+00:00", step_size=60)  # doctest: +SKIP
+    >>> bulk = sim.Resources(resources={"bat": {"kind": "battery", "p_max_mw": 1, ...}})  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import mosaik_api_v3
+import numpy as np
+
+from heila_mosaik.domain.information import ControlSignal, Measurements
+from heila_mosaik.domain.quantities import Quality, Quantity
+from heila_mosaik.domain.resources import FREE, SPECS, Exogenous, Resource, ResourceSpec, Setpoint, make_resource
+from heila_mosaik.domain.timegrid import require_aware
+from heila_mosaik.errors import Problem, ProblemsError
+
+OUTPUTS = ("P[MW]", "Q[MVar]", "soc[%]", "P_min[MW]", "P_max[MW]")
+"""Power, reactive power, state of charge (NaN where there is no store), range for the next step."""
+INPUTS = ("irradiance[W/m2]", "temperature[C]", "profiles", "controls")
+"""Weather; profile value per resource in order (``None`` or NaN: no profile); set points."""
+
+META: dict[str, Any] = {
+    "api_version": "3.0",
+    "type": "time-based",
+    "models": {
+        "Resources": {
+            "public": True,
+            "params": ["resources"],
+            "attrs": [*INPUTS, *OUTPUTS, "names", "measurements"],
+        },
+        "Resource": {"public": False, "params": [], "attrs": list(OUTPUTS)},
+    },
+}
+MEASURED = (
+    Quantity.ACTIVE_POWER,
+    Quantity.REACTIVE_POWER,
+    Quantity.STATE_OF_CHARGE,
+    Quantity.POWER_MIN,
+    Quantity.POWER_MAX,
+)
+
+
+def stream(seed: int, name: str) -> np.random.Generator:
+    """Random generator of its own for a named entity."""
+    return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=tuple(name.encode())))
+
+
+def specification(name: str, given: ResourceSpec | Mapping[str, Any]) -> ResourceSpec:
+    """Specification from a mapping with ``kind`` and the fields of that kind.
+
+    Raises:
+        ProblemsError: If the kind or a field is unknown or a value is impossible.
+    """
+    if not isinstance(given, Mapping):
+        return given
+    values = dict(given)
+    kind = values.pop("kind", None)
+    if kind not in SPECS:
+        problem = Problem(what=f"unknown kind {kind!r}", where=f"{name}.kind", remedy=f"use one of {', '.join(SPECS)}")
+        raise ProblemsError(f"resource {name}", [problem])
+    if "window" in values:
+        values["window"] = tuple(values["window"])
+    try:
+        return SPECS[kind](**values)
+    except TypeError as error:
+        problem = Problem(what=str(error), where=name, remedy=f"use the fields of {SPECS[kind].__name__}")
+        raise ProblemsError(f"resource {name}", [problem]) from error
+
+
+def control_signal(given: ControlSignal | Mapping[str, Any]) -> ControlSignal:
+    """Control signal from the object or its JSON form (ISO times)."""
+    if isinstance(given, ControlSignal):
+        return given
+    values = {key: value for key, value in given.items() if key in ControlSignal.__slots__ or key == "id"}
+    for key in ("start", "stop"):
+        if isinstance(values[key], str):
+            values[key] = datetime.fromisoformat(values[key])
+    return ControlSignal(**values)
+
+
+class Fleet:
+    """Resources with the set points in force; no mosaik inside."""
+
+    def __init__(self, specs: Mapping[str, ResourceSpec], start: datetime, seed: int) -> None:
+        self.names = tuple(specs)
+        self.models: tuple[Resource, ...] = tuple(
+            make_resource(name, spec, start, stream(seed, name)) for name, spec in specs.items()
+        )
+        self._held: dict[str, list[ControlSignal]] = {name: [] for name in specs}
+        self.columns: dict[str, list[float]] = {key: [math.nan] * len(specs) for key in OUTPUTS}
+        self._elements = tuple(name for name in self.names for _ in MEASURED)
+        self._quantities = MEASURED * len(self.names)
+        self._zeros = (0.0,) * len(self._elements)
+
+    def take(self, signals: Iterable[ControlSignal]) -> None:
+        """Hold set points; a later one covers earlier ones for its time.  Unknown targets belong to others."""
+        for signal in signals:
+            held = self._held.get(signal.target)
+            if held is not None:
+                held[:] = [old for old in held if old.stop > signal.stop or old.start < signal.start]
+                held.append(signal)
+
+    def _setpoint(self, name: str, now: datetime) -> Setpoint:
+        """Latest set point that applies; the resource's own behaviour without."""
+        held = self._held[name]
+        if not held:
+            return FREE
+        held[:] = [signal for signal in held if signal.stop > now]
+        for signal in reversed(held):
+            if signal.start <= now:
+                return signal.p_mw, signal.q_mvar
+        return FREE
+
+    def step(self, now: datetime, dt_s: float, sun: float, air: float, profiles: list[float | None] | None) -> None:
+        """Advance all resources over ``[now, now + dt_s)``."""
+        weather = Exogenous(temperature_c=air, irradiance_w_per_m2=sun)
+        after = now + timedelta(seconds=dt_s)
+        rows = []
+        for position, (name, model) in enumerate(zip(self.names, self.models, strict=True)):
+            value = profiles[position] if profiles is not None else None
+            own = weather
+            if value is not None and not math.isnan(value):
+                own = Exogenous(temperature_c=air, irradiance_w_per_m2=sun, profile=value)
+            p_mw, q_mvar = model.step(now, dt_s, self._setpoint(name, now), own)
+            low, high, _, _ = model.limits(after)
+            rows.append((p_mw, q_mvar, model.state().get("soc_percent", math.nan), low, high))
+        self.columns = {key: list(column) for key, column in zip(OUTPUTS, zip(*rows, strict=True), strict=True)}
+
+    def measurements(self, source: str, at: datetime, number: int) -> Measurements:
+        """Exact values of all resources as one object (add noise where it is wanted)."""
+        values = tuple(v for row in zip(*(self.columns[key] for key in OUTPUTS), strict=True) for v in row)
+        return Measurements(
+            id=f"{source}/measurements/{number}",
+            source=source,
+            at=at,
+            elements=self._elements,
+            quantities=self._quantities,
+            values=values,
+            sigmas=self._zeros,
+            qualities=tuple(Quality.MISSING if math.isnan(v) else Quality.GOOD for v in values),
+            ages_s=self._zeros,
+        )
+
+
+class Simulator(mosaik_api_v3.Simulator):
+    """Resources in mosaik; see the module's text."""
+
+    def __init__(self) -> None:
+        super().__init__(copy.deepcopy(META))
+        self._fleets: dict[str, Fleet] = {}
+        self._owners: dict[str, tuple[Fleet, int]] = {}
+        self._last: dict[str, tuple[float, float, list[float | None] | None]] = {}
+        self._time = 0
+
+    def init(
+        self,
+        sid: str,
+        time_resolution: float = 1.0,
+        *,
+        start: str | datetime,
+        step_size: int = 60,
+        seed: int = 0,
+    ) -> dict[str, Any]:
+        """Set clock and seed.
+
+        Args:
+            sid: Identity given by mosaik.
+            time_resolution: Seconds per unit of mosaik time. [s]
+            start: Time of mosaik time 0, ISO with zone.
+            step_size: Length of a step in units of mosaik time.
+            seed: Root of all random streams.
+        """
+        self._sid, self._resolution, self._step_size, self._seed = sid, time_resolution, int(step_size), seed
+        moment = datetime.fromisoformat(start) if isinstance(start, str) else start
+        self._start = require_aware(moment, "Resources.start")
+        return self.meta
+
+    def create(self, num: int, model: str, **params: Any) -> list[dict[str, Any]]:
+        """Create bulk entities, each with its resources as children."""
+        if model != "Resources":
+            raise ValueError(f"only Resources can be created, not {model}")
+        created = []
+        for _ in range(num):
+            specs = {name: specification(name, given) for name, given in params["resources"].items()}
+            taken = sorted(name for name in specs if name in self._owners)
+            if taken:
+                raise ValueError(f"resource names must be unique in one simulator; repeated: {', '.join(taken)}")
+            fleet = Fleet(specs, self._start, self._seed)
+            eid = f"Resources-{len(self._fleets)}"
+            self._fleets[eid] = fleet
+            self._last[eid] = (0.0, 10.0, None)
+            self._owners.update({name: (fleet, position) for position, name in enumerate(specs)})
+            children = [{"eid": name, "type": "Resource", "rel": []} for name in specs]
+            created.append({"eid": eid, "type": model, "rel": [], "children": children})
+        return created
+
+    def step(self, time: int, inputs: dict[str, Any], max_advance: int) -> int:
+        """Advance all resources by one step."""
+        del max_advance
+        self._time = time
+        now = self._start + timedelta(seconds=time * self._resolution)
+        for eid, fleet in self._fleets.items():
+            given = inputs.get(eid, {})
+            sun, air, profiles = self._last[eid]
+            sun = _single(given.get("irradiance[W/m2]"), sun)
+            air = _single(given.get("temperature[C]"), air)
+            profiles = _single(given.get("profiles"), profiles)
+            if profiles is not None and len(profiles) != len(fleet.names):
+                raise ValueError(f"{eid}: {len(profiles)} profile values for {len(fleet.names)} resources")
+            self._last[eid] = (sun, air, profiles)
+            for source in sorted(given.get("controls", {})):
+                fleet.take(control_signal(item) for item in given["controls"][source] or ())
+            fleet.step(now, self._step_size * self._resolution, sun, air, profiles)
+        return int(time + self._step_size)
+
+    def get_data(self, outputs: dict[str, list[str]]) -> dict[str, dict[str, Any]]:
+        """Powers and states of the step."""
+        data: dict[str, dict[str, Any]] = {}
+        now = self._start + timedelta(seconds=self._time * self._resolution)
+        for eid, attributes in outputs.items():
+            if eid in self._fleets:
+                fleet = self._fleets[eid]
+                row: dict[str, Any] = {key: list(fleet.columns[key]) for key in attributes if key in fleet.columns}
+                if "names" in attributes:
+                    row["names"] = list(fleet.names)
+                if "measurements" in attributes:
+                    row["measurements"] = [fleet.measurements(eid, now, self._time)]
+            else:
+                fleet, position = self._owners[eid]
+                row = {key: fleet.columns[key][position] for key in attributes}
+            data[eid] = row
+        return data
+
+
+def _single(sources: Mapping[str, Any] | None, default: Any) -> Any:
+    """Value of the only source (the first by name if there are several); the last value without."""
+    if not sources:
+        return default
+    value = sources[min(sources)]
+    return default if value is None else value

@@ -1,0 +1,78 @@
+"""CEMS and IED: limits, plans, return after a set point, reporting."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from heila_mosaik.actors.cems import Cems, FieldSettings, resample
+from heila_mosaik.actors.ied import Ied
+from heila_mosaik.domain.information import ControlSignal, Measurements, Message, OperationPlan, PQProfile
+from heila_mosaik.domain.resources import BatterySpec, PvSpec
+from heila_mosaik.domain.timegrid import TimeGrid
+from heila_mosaik.simulators.resources import Fleet
+
+START = datetime(2016, 6, 1, tzinfo=UTC)
+SPEC = BatterySpec(p_max_mw=0.5, s_max_mva=0.6, energy_mwh=1.0)
+SETTINGS = FieldSettings(mgms="mgms_a", resources={"bat": SPEC, "sun": PvSpec(p_rated_mw=1, s_max_mva=1)})
+
+
+def at(minute):
+    return START + timedelta(minutes=minute)
+
+
+def message(body):
+    return Message(id="m", sender="mgms_a", receiver="c", sent_at=START, body=body)
+
+
+def signal(p_mw, start, stop, target="bat"):
+    return ControlSignal(id="s", target=target, start=at(start), stop=at(stop), p_mw=p_mw, cause="act")
+
+
+def plan(p_mw):
+    zeros = (0.0,) * len(p_mw)
+    profile = PQProfile(
+        start=START,
+        step_s=900,
+        p_mw=p_mw,
+        q_mvar=zeros,
+        p_min_mw=zeros,
+        p_max_mw=zeros,
+        q_min_mvar=zeros,
+        q_max_mvar=zeros,
+    )
+    return OperationPlan(id="plan", subject="bat", issued_at=START, profile=profile)
+
+
+@pytest.mark.parametrize("actor", [Cems("c", SETTINGS), Ied("i", "bat", SPEC, SETTINGS)])
+def test_follows_plan_then_call_then_plan(actor):
+    given = []
+    for minute in range(31):
+        inbox = {0: [message(plan((0.1, 0.2, 0.3)))], 5: [message(signal(-0.9, 5, 20))]}.get(minute, [])
+        given += [(minute, c.p_mw, c.stop) for c in actor.step(at(minute), inbox, None).controls]
+    assert given == [(0, 0.1, at(15)), (5, -0.5, at(20)), (20, 0.2, at(30)), (30, 0.3, at(45))]
+
+
+def test_refuses_strangers_and_the_past():
+    cems = Cems("c", SETTINGS)
+    outcome = cems.step(at(30), [message(signal(0.1, 0, 60, "other")), message(signal(0.1, 0, 20))], None)
+    assert outcome.controls == ()
+    assert [record.event for record in outcome.records] == ["control_refused", "control_refused"]
+
+
+def test_reports_each_quarter_and_each_minute_while_called():
+    cems, fleet, times = Cems("c", SETTINGS), Fleet(SETTINGS.resources, START, 0), []
+    for minute in range(46):
+        fleet.step(at(minute), 60, 0.0, 10.0, None)
+        inbox = [message(signal(0.1, 20, 23))] if minute == 20 else []
+        outcome = cems.step(at(minute), inbox, fleet.measurements("c", at(minute), minute))
+        times += [minute for m in outcome.messages if isinstance(m.body, Measurements)]
+    assert times == [0, 15, 20, 21, 22, 30, 45]
+
+
+def test_resample_persists_the_last_day():
+    grid = TimeGrid(start=at(0), step_s=900, count=192)
+    values = resample(tuple(range(96)), START, 900, grid, 0.0)
+    assert values[:96].tolist() == values[96:].tolist()
+    assert resample((), START, 900, grid, 7.0)[0] == 7.0
