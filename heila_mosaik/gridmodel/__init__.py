@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from heila_mosaik.gridmodel.diagnosis import Diagnosis, diagnose_divergence, load_net
 from heila_mosaik.gridmodel.engine import CompiledGrid
 from heila_mosaik.gridmodel.ladder import Rung
+from heila_mosaik.gridmodel.microgrids import AttachedMicrogrid, MicrogridConnection, attach_microgrid
 from heila_mosaik.gridmodel.truth import replay
 
 
@@ -25,4 +27,15 @@ def compile_net(net: Any, name: str = "") -> CompiledGrid:
     return CompiledGrid(net, name)
 
 
-__all__ = ["CompiledGrid", "Rung", "compile_net", "replay"]
+__all__ = [
+    "AttachedMicrogrid",
+    "CompiledGrid",
+    "Diagnosis",
+    "MicrogridConnection",
+    "Rung",
+    "attach_microgrid",
+    "compile_net",
+    "diagnose_divergence",
+    "load_net",
+    "replay",
+]

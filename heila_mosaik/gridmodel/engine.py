@@ -290,6 +290,10 @@ class CompiledGrid:
         self._work.br_y[start : start + len(rows)] = rows
         self._rebuild()
 
+    def tap(self, trafo: int, table: str = "trafo") -> float:
+        """Present tap of transformer ``trafo`` (pandapower id)."""
+        return float(self._net[table].at[self._element(table, trafo), "tap_pos"])
+
     def set_switch(self, switch: int, closed: bool) -> None:
         """Open or close switch (pandapower id); a bus-bus switch recompiles from a cache."""
         element = self._element("switch", switch)

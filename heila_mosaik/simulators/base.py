@@ -1,0 +1,78 @@
+"""The one pattern of our mosaik simulators: a declared attribute table gives META, validation and documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribute:
+    """One attribute of a model.
+
+    Attributes:
+        name: mosaik name with unit, for example ``P[MW]``.
+        unit: Unit, empty for none.
+        meaning: What it is, one sentence.
+        reduce: How several sources of an input combine.
+        direction: ``in`` or ``out``.
+        trigger: An input that starts a step (hybrid simulators).
+        persistent: Whether an output keeps its value until the next one.
+    """
+
+    name: str
+    unit: str
+    meaning: str
+    reduce: Literal["sum", "last"] = "last"
+    direction: Literal["in", "out"] = "out"
+    trigger: bool = False
+    persistent: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """One model of a simulator.
+
+    Attributes:
+        name: Name of the model.
+        attributes: Its attributes.
+        params: Parameters of ``create``.
+        public: Whether a scenario may create it; children are not public.
+    """
+
+    name: str
+    attributes: tuple[Attribute, ...]
+    params: tuple[str, ...] = ()
+    public: bool = True
+
+
+def meta(kind: Literal["time-based", "event-based", "hybrid"], models: Iterable[Model]) -> dict[str, Any]:
+    """Fresh mosaik META from the tables."""
+    described: dict[str, Any] = {}
+    for model in models:
+        entry: dict[str, Any] = {
+            "public": model.public,
+            "params": list(model.params),
+            "attrs": list(dict.fromkeys(attribute.name for attribute in model.attributes)),
+        }
+        if kind == "hybrid":
+            entry["trigger"] = [attribute.name for attribute in model.attributes if attribute.trigger]
+            entry["non-persistent"] = [a.name for a in model.attributes if a.direction == "out" and not a.persistent]
+        described[model.name] = entry
+    return {"api_version": "3.0", "type": kind, "models": described}
+
+
+def combine(attribute: Attribute, sources: Mapping[str, Any]) -> Any:
+    """Reduce the values of several sources; order is by source name, so that runs repeat.
+
+    Vectors are summed element by element.
+    """
+    values = [sources[key] for key in sorted(sources) if sources[key] is not None]
+    if not values:
+        return None
+    if len(values) == 1 or attribute.reduce == "last":
+        return values[-1]
+    return np.sum(np.asarray(values, float), axis=0)
