@@ -11,7 +11,7 @@ import numpy as np
 
 from heila_mosaik.actors.base import Outbox, Outcome
 from heila_mosaik.actors.mgms_book import MINUTE, Book, Holding
-from heila_mosaik.actors.mgms_forecast import Expectation, whole
+from heila_mosaik.actors.mgms_forecast import Expectation, asking_prices, whole
 from heila_mosaik.actors.mgms_rooms import envelope_from, room_of
 from heila_mosaik.actors.mgms_settings import MgmsSettings
 from heila_mosaik.domain.dispatch import Room, spread
@@ -58,7 +58,6 @@ class Mgms:
         self._now: datetime | None = None
         self._next_forecast: datetime | None = None
         self._next_dispatch: datetime | None = None
-        self._dispatched = False
 
     def step(self, now: datetime, inbox: Sequence[Message], measurements: Measurements | None) -> Outcome:
         """Advance to ``now``; see :class:`heila_mosaik.actors.base.Actor`."""
@@ -234,11 +233,7 @@ class Mgms:
         price_up: tuple[float, ...] = ()
         price_down: tuple[float, ...] = ()
         if own.prices:
-            # Energy moved now is bought back (or sold) at the mean price of the horizon.
-            spot = self._expects.spot(grid)
-            mean, cost = float(spot.mean()), total.cost_eur_per_mwh
-            price_up = tuple(np.maximum(0.0, (cost + np.maximum(0.0, mean - spot)) * (1 + own.margin)).tolist())
-            price_down = tuple(np.maximum(0.0, (cost + np.maximum(0.0, spot - mean)) * (1 + own.margin)).tolist())
+            price_up, price_down = asking_prices(total.cost_eur_per_mwh, self._expects.spot(grid), own.margin)
         self._out.send(
             own.ams,
             FlexibilityForecast(
@@ -318,7 +313,6 @@ class Mgms:
         coming = [call.start for call in calls if call.start > now]
         if not running or not self._closed:
             self._next_dispatch = min(coming, default=None)
-            self._dispatched = False
             return
         stop = min(call.stop for call in running)
         rooms = self._rooms(now)
@@ -339,7 +333,6 @@ class Mgms:
                 cause=cause,
             )
             self._out.send(own.controllers[room.name], signal)
-        self._dispatched = True
         again = floor_to(now, own.control_s) + timedelta(seconds=own.control_s)
         self._next_dispatch = min([again, stop, *coming])
 

@@ -16,7 +16,7 @@ from heila_mosaik.domain.flexibility import (
     aggregate,
     forecast_resource,
 )
-from heila_mosaik.domain.information import PriceForecast, WeatherForecast
+from heila_mosaik.domain.information import PriceForecast, Series, WeatherForecast
 from heila_mosaik.domain.quantities import FloatArray
 from heila_mosaik.domain.resources import BatterySpec, HeatPumpSpec, LoadSpec, PvSpec, ResourceSpec
 from heila_mosaik.domain.resources.pv import relative_output
@@ -118,3 +118,20 @@ class Expectation:
 def whole(name: str, envelopes: Mapping[str, Envelope], settings: FlexibilitySettings) -> Envelope:
     """Envelope of the microgrid."""
     return aggregate(name, list(envelopes.values()), settings)
+
+
+def asking_prices(cost_eur_per_mwh: float, spot: FloatArray, margin: float) -> tuple[Series, Series]:
+    """Prices asked for lowering and raising consumption. [EUR/MWh] (n,), [EUR/MWh] (n,)
+
+    Energy moved now is bought back, or sold again, at the mean spot price of the horizon: the price is wear plus that
+    loss, with a margin on top.
+
+    Args:
+        cost_eur_per_mwh: Wear of the resources. [EUR/MWh]
+        spot: Spot price. [EUR/MWh] (n,)
+        margin: Added share. [1]
+    """
+    mean = float(spot.mean())
+    up = (cost_eur_per_mwh + np.maximum(0.0, mean - spot)) * (1.0 + margin)
+    down = (cost_eur_per_mwh + np.maximum(0.0, spot - mean)) * (1.0 + margin)
+    return tuple(up.tolist()), tuple(down.tolist())

@@ -194,7 +194,7 @@ def _add_store(program: _Program, store: Store, price: FloatArray, hours: float)
     feed = program.variables(count, (store.wear_eur_per_mwh + 1e-3 - price) * hours, 0.0, store.out_max_mw)
     kept = 0.5 * store.keep_share * (store.high_mwh - store.low_mwh)
     floor = np.minimum(store.low_mwh + kept, store.content_mwh * store.decay ** (steps + 1.0))
-    # Obligations may ask for more than the kept band: only a plan without them is confined to it.
+    # A store that starts outside the narrowed band (after a call, say) may come back in its own time.
     content = program.variables(count, 0.0, floor, max(store.high_mwh - kept, store.content_mwh))
     short = program.variables(count, SHORTAGE_EUR, 0.0, np.inf)
     given = -store.drain_mwh.copy()

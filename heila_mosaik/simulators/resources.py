@@ -156,13 +156,13 @@ class Simulator(mosaik_api_v3.Simulator):
     """Resources in mosaik; see the module's text."""
 
     def __init__(self) -> None:
-        super().__init__(copy.deepcopy(META))
+        super().__init__(copy.deepcopy(META))  # type: ignore[no-untyped-call]
         self._fleets: dict[str, Fleet] = {}
         self._owners: dict[str, tuple[Fleet, int]] = {}
         self._last: dict[str, tuple[float, float, list[float | None] | None]] = {}
         self._time = 0
 
-    def init(
+    def init(  # type: ignore[override]
         self,
         sid: str,
         time_resolution: float = 1.0,
@@ -170,7 +170,7 @@ class Simulator(mosaik_api_v3.Simulator):
         start: str | datetime,
         step_size: int = 60,
         seed: int = 0,
-    ) -> dict[str, Any]:
+    ) -> Any:
         """Set clock and seed.
 
         Args:
@@ -185,7 +185,7 @@ class Simulator(mosaik_api_v3.Simulator):
         self._start = require_aware(moment, "Resources.start")
         return self.meta
 
-    def create(self, num: int, model: str, **params: Any) -> list[dict[str, Any]]:
+    def create(self, num: int, model: str, **params: Any) -> Any:
         """Create bulk entities, each with its resources as children."""
         if model != "Resources":
             raise ValueError(f"only Resources can be created, not {model}")

@@ -161,7 +161,7 @@ def test_crp_from_forecast_to_verification(distributed):
     loop = Loop(distributed=distributed, flexibility=FlexibilitySettings(hold_h=0.5))
     loop.run(70)
     forecast = loop.bodies(FlexibilityForecast)[-1]
-    assert forecast.energy_up_mwh > 0.2
+    assert forecast.energy_up_mwh > 0.15
     assert len(forecast.profile.p_mw) == 144
     loop.send("ams", reserve(2, 3, -0.3, 0.0, energy=0.15))
     loop.run(55)
