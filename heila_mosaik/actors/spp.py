@@ -130,7 +130,7 @@ class Spp:
         if first >= last:
             self._out.record("forecast_withheld", "the series of truth ended; lengthen the profiles")
             return
-        span, hours = slice(first, last), grid.hours * np.arange(last - first)
+        span, hours = slice(first, last), grid.hours * np.arange(last - first, dtype=np.float64)
         start, step_s = grid.at(first), grid.step_s
         e, truth = self.error, self.truth
         noise = self._noise(hours)
@@ -172,7 +172,7 @@ class Spp:
         return noise * np.sqrt(np.minimum(hours / 24.0, 2.0))
 
     def _spot_known_until(self, now: datetime) -> datetime:
-        """End of the last local day whose day-ahead prices are public at ``now`` (from ``forecast_at`` on, tomorrow)."""
+        """End of the last local day whose spot prices are public (tomorrow's are from ``forecast_at`` on)."""
         upcoming = self.calendar.delivery_window(Session.DAY_AHEAD, now)
         published = self.calendar.next_event(now, MarketEvent.FORECAST, Session.DAY_AHEAD) >= upcoming.start
         return upcoming.stop if published else upcoming.start
