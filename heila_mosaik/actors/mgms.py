@@ -37,6 +37,7 @@ from heila_mosaik.domain.timegrid import TimeGrid, floor_to
 
 TOLERANCE = 1e-6
 SHORT_SHARE = 0.02
+MICROSECOND = timedelta(microseconds=1)
 USABLE = (Quality.GOOD, Quality.QUESTIONABLE)
 
 
@@ -155,7 +156,10 @@ class Mgms:
         energy: dict[tuple[str, bool], float] = {}
         for name, holding in self._book.holdings.items():
             reserve = holding.reserve
-            first, last = max(0, grid.position(reserve.start)), min(grid.count, self._offset(grid, reserve.stop))
+            first, last = (
+                max(0, grid.position(reserve.start)),
+                min(grid.count, grid.position(reserve.stop - MICROSECOND) + 1),
+            )
             if last <= first:
                 continue
             up[first:last] -= reserve.p_min_mw
@@ -170,11 +174,6 @@ class Mgms:
             sum(mwh for (_, is_up), mwh in energy.items() if is_up),
             sum(mwh for (_, is_up), mwh in energy.items() if not is_up),
         )
-
-    @staticmethod
-    def _offset(grid: TimeGrid, moment: datetime) -> int:
-        """Number of intervals begun before ``moment``."""
-        return math.ceil((moment - grid.start).total_seconds() / grid.step_s)
 
     def _reschedule(self, now: datetime) -> None:
         """Make a new operation plan and send it to aggregator and resources."""

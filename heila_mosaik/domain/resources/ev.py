@@ -140,7 +140,7 @@ class Ev(Resource):
         p_max, hours = self.spec.p_max_mw, self._dt_h
         bounds = []
         for session in self._sessions:
-            left_h = (session.departure - now).total_seconds() / 3600.0
+            left_h = max(0.0, (session.departure - now).total_seconds() / 3600.0)
             may = min(p_max, session.need_mwh / hours, p_max * left_h / hours)
             must = (session.need_mwh - p_max * max(0.0, left_h - hours)) / hours
             bounds.append((clip(must, 0.0, may), may, left_h - session.need_mwh / p_max))
