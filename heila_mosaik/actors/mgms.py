@@ -263,9 +263,10 @@ class Mgms:
         if reason:
             self._refuse(call, call.p_mw, call.q_mvar, reason)
             return False
-        p_other, q_other = self._book.asked(max(now, call.start), without=call.reserve)
+        begin = max(now, call.start)
+        p_other, q_other = self._book.asked(begin, without=call.reserve)
         p_mw, q_mvar = p_other + call.p_mw, q_other + call.q_mvar
-        rooms = self._rooms(max(now, call.start))
+        rooms = self._rooms(begin)
         can = spread(p_mw, q_mvar, rooms, self._book.owed_mwh(p_mw < 0), self.settings.control_s / 3600.0)
         short_p, short_q = p_mw - can.p_mw, q_mvar - can.q_mvar
         if abs(short_p) > SHORT_SHARE * abs(p_mw) + TOLERANCE or abs(short_q) > SHORT_SHARE * abs(q_mvar) + TOLERANCE:
@@ -298,9 +299,8 @@ class Mgms:
         for name, envelope in self._envelopes.items():
             if moment not in envelope.grid:
                 continue
-            position = envelope.grid.position(moment)
             spec, row = self.settings.resources[name], self._latest.get(name, {})
-            rooms.append(room_of(name, spec, row, envelope, position))
+            rooms.append(room_of(name, spec, row, envelope, envelope.grid.position(moment)))
         return rooms
 
     def _dispatch(self, now: datetime) -> None:

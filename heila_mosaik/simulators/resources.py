@@ -9,7 +9,6 @@ Example:
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -23,24 +22,47 @@ from heila_mosaik.domain.quantities import Quality, Quantity
 from heila_mosaik.domain.resources import FREE, SPECS, Exogenous, Resource, ResourceSpec, Setpoint, make_resource
 from heila_mosaik.domain.timegrid import require_aware
 from heila_mosaik.errors import Problem, ProblemsError
+from heila_mosaik.simulators.base import Attribute, Model, combine, meta
 
 OUTPUTS = ("P[MW]", "Q[MVar]", "soc[%]", "P_min[MW]", "P_max[MW]")
-"""Power, reactive power, state of charge (NaN where there is no store), range for the next step."""
-INPUTS = ("irradiance[W/m2]", "temperature[C]", "profiles", "controls")
-"""Weather; profile value per resource in order (``None`` or NaN: no profile); set points."""
-
-META: dict[str, Any] = {
-    "api_version": "3.0",
-    "type": "time-based",
-    "models": {
-        "Resources": {
-            "public": True,
-            "params": ["resources"],
-            "attrs": [*INPUTS, *OUTPUTS, "names", "measurements"],
-        },
-        "Resource": {"public": False, "params": [], "attrs": list(OUTPUTS)},
-    },
+TABLE = {
+    attribute.name: attribute
+    for attribute in (
+        Attribute(
+            name="irradiance[W/m2]", unit="W/m2", meaning="Irradiance in the plane of the arrays.", direction="in"
+        ),
+        Attribute(name="temperature[C]", unit="C", meaning="Air temperature.", direction="in"),
+        Attribute(
+            name="exogenous",
+            unit="",
+            meaning="Mapping from profile name to value; also temperature_c and irradiance_w_per_m2.",
+            direction="in",
+        ),
+        Attribute(
+            name="profiles",
+            unit="1",
+            meaning="Profile value per resource in order; None or NaN where it has no profile.",
+            direction="in",
+        ),
+        Attribute(
+            name="controls",
+            unit="",
+            meaning="Control signals, objects or JSON; the latest valid applies.",
+            direction="in",
+        ),
+        Attribute(name="P[MW]", unit="MW", meaning="Active power during the step, consumption positive."),
+        Attribute(name="Q[MVar]", unit="MVar", meaning="Reactive power during the step."),
+        Attribute(name="soc[%]", unit="%", meaning="State of charge at the end of the step; NaN without a store."),
+        Attribute(name="P_min[MW]", unit="MW", meaning="Lowest power for the next step."),
+        Attribute(name="P_max[MW]", unit="MW", meaning="Highest power for the next step."),
+        Attribute(name="names", unit="", meaning="Names of the resources in order."),
+        Attribute(name="measurements", unit="", meaning="The same values as one Measurements object, exact."),
+    )
 }
+MODELS = (
+    Model(name="Resources", attributes=tuple(TABLE.values()), params=("resources",)),
+    Model(name="Resource", attributes=tuple(TABLE[name] for name in OUTPUTS), public=False),
+)
 MEASURED = (
     Quantity.ACTIVE_POWER,
     Quantity.REACTIVE_POWER,
@@ -96,6 +118,7 @@ class Fleet:
         self.models: tuple[Resource, ...] = tuple(
             make_resource(name, spec, start, stream(seed, name)) for name, spec in specs.items()
         )
+        self.profiles = tuple(str(getattr(spec, "profile", "")) for spec in specs.values())
         self._held: dict[str, list[ControlSignal]] = {name: [] for name in specs}
         self.columns: dict[str, list[float]] = {key: [math.nan] * len(specs) for key in OUTPUTS}
         self._elements = tuple(name for name in self.names for _ in MEASURED)
@@ -156,7 +179,7 @@ class Simulator(mosaik_api_v3.Simulator):
     """Resources in mosaik; see the module's text."""
 
     def __init__(self) -> None:
-        super().__init__(copy.deepcopy(META))  # type: ignore[no-untyped-call]
+        super().__init__(meta("time-based", MODELS))  # type: ignore[no-untyped-call]
         self._fleets: dict[str, Fleet] = {}
         self._owners: dict[str, tuple[Fleet, int]] = {}
         self._last: dict[str, tuple[float, float, list[float | None] | None]] = {}
@@ -212,9 +235,13 @@ class Simulator(mosaik_api_v3.Simulator):
         for eid, fleet in self._fleets.items():
             given = inputs.get(eid, {})
             sun, air, profiles = self._last[eid]
-            sun = _single(given.get("irradiance[W/m2]"), sun)
-            air = _single(given.get("temperature[C]"), air)
-            profiles = _single(given.get("profiles"), profiles)
+            values = _single("exogenous", given, None)
+            if values is not None:
+                sun, air = values.get("irradiance_w_per_m2", sun), values.get("temperature_c", air)
+                profiles = [values.get(name) if name else None for name in fleet.profiles]
+            sun = _single("irradiance[W/m2]", given, sun)
+            air = _single("temperature[C]", given, air)
+            profiles = _single("profiles", given, profiles)
             if profiles is not None and len(profiles) != len(fleet.names):
                 raise ValueError(f"{eid}: {len(profiles)} profile values for {len(fleet.names)} resources")
             self._last[eid] = (sun, air, profiles)
@@ -242,9 +269,7 @@ class Simulator(mosaik_api_v3.Simulator):
         return data
 
 
-def _single(sources: Mapping[str, Any] | None, default: Any) -> Any:
-    """Value of the only source (the first by name if there are several); the last value without."""
-    if not sources:
-        return default
-    value = sources[min(sources)]
+def _single(name: str, given: Mapping[str, Any], default: Any) -> Any:
+    """Value of an input, the last one known without."""
+    value = combine(TABLE[name], given.get(name, {}))
     return default if value is None else value

@@ -11,7 +11,7 @@ import pytest
 from heila_mosaik.domain.information import ControlSignal
 from heila_mosaik.domain.quantities import Quantity
 from heila_mosaik.errors import ProblemsError
-from heila_mosaik.simulators.resources import META, OUTPUTS, Simulator, specification
+from heila_mosaik.simulators.resources import OUTPUTS, Simulator, specification
 
 START = datetime(2016, 6, 1, tzinfo=UTC)
 SPECS = {
@@ -109,5 +109,11 @@ def test_unknown_kind_and_field():
         specification("x", {"kind": "battery", "pmax": 1})
 
 
+def test_exogenous_mapping_goes_by_profile_name():
+    sim = make()
+    sim.step(0, {"Resources-0": {"exogenous": {"p": {"PV1": 0.25, "temperature_c": 3.0}}}}, 60)
+    assert sim.get_data({"sun": ["P[MW]"]})["sun"]["P[MW]"] == pytest.approx(-0.1)
+
+
 def test_meta_is_not_shared():
-    assert make().meta is not META
+    assert make().meta["models"] is not make().meta["models"]
