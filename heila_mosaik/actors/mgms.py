@@ -69,7 +69,7 @@ class Mgms:
         if measurements is not None:
             self._measured(measurements)
         reserved = False
-        calls: list[ActivationNotification] = []
+        calls = []
         for message in inbox:
             body = message.body
             if isinstance(body, ActivationNotification):
@@ -85,8 +85,11 @@ class Mgms:
         if due:
             self._forecast(now)
             self._next_forecast = self._forecast_after(now)
-        accepted = [call for call in calls if self._accept(now, call)]
-        if accepted or (self._next_dispatch is not None and now >= self._next_dispatch) or reserved:
+        if (
+            any([self._accept(now, call) for call in calls])
+            or (self._next_dispatch is not None and now >= self._next_dispatch)
+            or reserved
+        ):
             self._dispatch(now)
         for holding in list(self._book.holdings.values()):
             self._verify(now, holding)
