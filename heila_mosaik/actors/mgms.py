@@ -85,11 +85,8 @@ class Mgms:
         if due:
             self._forecast(now)
             self._next_forecast = self._forecast_after(now)
-        if (
-            any([self._accept(now, call) for call in calls])
-            or (self._next_dispatch is not None and now >= self._next_dispatch)
-            or reserved
-        ):
+        accepted = sum(self._accept(now, call) for call in calls)
+        if accepted or reserved or (self._next_dispatch is not None and now >= self._next_dispatch):
             self._dispatch(now)
         for holding in list(self._book.holdings.values()):
             self._verify(now, holding)
@@ -224,8 +221,8 @@ class Mgms:
         grid = total.grid
         energy_up, energy_down = total.finite_energy()
         if not self._closed:
-            total = replace(total, p_min_mw=total.p_mw, p_max_mw=total.p_mw)
-            total = replace(total, q_min_mvar=total.q_mvar, q_max_mvar=total.q_mvar)
+            p, q = total.p_mw, total.q_mvar
+            total = replace(total, p_min_mw=p, p_max_mw=p, q_min_mvar=q, q_max_mvar=q)
             energy_up, energy_down = 0.0, 0.0
         elif own.net_of_reserves:
             up, down, sold_up, sold_down = self._reserved(grid)
