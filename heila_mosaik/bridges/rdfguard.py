@@ -10,9 +10,12 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from xml.parsers import expat
 
+import rdflib
 from rdflib import Graph, Literal
 
 from heila_mosaik.bridges.smartapi_refusal import Refusal, RefusedError
@@ -47,6 +50,7 @@ _NUMBER = re.compile(r"[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?\.?")
 _BOMB = re.compile(r"[eE][+-]?[0-9]{4,}\s*$")
 _ESCAPE = re.compile(r"\\(?:u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|.)", re.DOTALL)
 _LOCAL_STRING = re.compile(r"(?:<http://www\.w3\.org/2001/XMLSchema#string>|[A-Za-z][\w.-]*:(?:string))")
+_LOCK = threading.Lock()  # rdflib has one switch for the whole process
 logging.getLogger("rdflib.term").setLevel(logging.ERROR)
 
 
@@ -73,11 +77,24 @@ def parse(payload: bytes, content_type: str = "text/turtle") -> Graph:
         scan_xml(payload)
     graph = Graph(bind_namespaces="none")
     try:
-        graph.parse(data=text, format=kind, publicID=BASE)
+        with _literals_as_written():
+            graph.parse(data=text, format=kind, publicID=BASE)
     except Exception as error:  # rdflib raises whatever its parsers raise: all of it means "not readable"
         raise RefusedError(Refusal.SYNTAX, f"not valid {kind}: {_short(error)}", remedy="send valid RDF") from error
     _check_literals(graph)
     return graph
+
+
+@contextmanager
+def _literals_as_written() -> Iterator[None]:
+    """Keep rdflib from rewriting literals: digits stay as signed, and nothing is blown up."""
+    with _LOCK:
+        before = rdflib.NORMALIZE_LITERALS
+        rdflib.NORMALIZE_LITERALS = False
+        try:
+            yield
+        finally:
+            rdflib.NORMALIZE_LITERALS = before
 
 
 def _short(error: BaseException) -> str:

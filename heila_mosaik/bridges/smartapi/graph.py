@@ -138,7 +138,7 @@ def lexical(node: Node | None, where: str) -> str:
     value = node.value if isinstance(node, Literal) else None
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise malformed(f"{'nothing' if node is None else repr(str(node)[:40])} where a number belongs", where)
-    return repr(value) if isinstance(value, float) else str(value)
+    return str(node)
 
 
 def list_items(graph: Graph, head: Node) -> list[Literal]:
