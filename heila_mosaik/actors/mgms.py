@@ -37,7 +37,6 @@ from heila_mosaik.domain.timegrid import TimeGrid, floor_to
 
 TOLERANCE = 1e-6
 SHORT_SHARE = 0.02
-MICROSECOND = timedelta(microseconds=1)
 USABLE = (Quality.GOOD, Quality.QUESTIONABLE)
 
 
@@ -158,7 +157,7 @@ class Mgms:
             reserve = holding.reserve
             first, last = (
                 max(0, grid.position(reserve.start)),
-                min(grid.count, grid.position(reserve.stop - MICROSECOND) + 1),
+                min(grid.count, grid.position(reserve.stop - timedelta(seconds=1)) + 1),
             )
             if last <= first:
                 continue
