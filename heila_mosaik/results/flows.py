@@ -1,0 +1,117 @@
+"""Market volumes of a run over time: offered, cleared, activated and delivered adjustment. [MW]"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from heila_mosaik.domain.quantities import FloatArray
+from heila_mosaik.results.folder import RunFolder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flows:
+    """Signed adjustments on the time axis of the run, consumption positive (up-regulation is negative).
+
+    Attributes:
+        times: Time axis. (n,)
+        offered_low, offered_high: Range of the newest offers, summed over locations. [MW] (n,)
+        cleared_low, cleared_high: Range reserved. [MW] (n,)
+        activated: Called. [MW] (n,)
+        delivered: Measured minus baseline, NaN where nothing was verified. [MW] (n,)
+    """
+
+    times: pd.DatetimeIndex
+    offered_low: FloatArray
+    offered_high: FloatArray
+    cleared_low: FloatArray
+    cleared_high: FloatArray
+    activated: FloatArray
+    delivered: FloatArray
+
+
+def flows(run: RunFolder, times: pd.DatetimeIndex) -> Flows:
+    """Volumes of a run on the time axis ``times``."""
+    offered_low, offered_high = _offered(run, times)
+    cleared_low, cleared_high = np.zeros(len(times)), np.zeros(len(times))
+    for reserve in run.bodies("ReserveNotification"):
+        span = _span(times, reserve["start"], reserve["stop"])
+        cleared_low[span] += reserve["p_min_mw"]
+        cleared_high[span] += reserve["p_max_mw"]
+    return Flows(
+        times=times,
+        offered_low=offered_low,
+        offered_high=offered_high,
+        cleared_low=cleared_low,
+        cleared_high=cleared_high,
+        activated=_activated(run, times),
+        delivered=_delivered(run, times),
+    )
+
+
+def offers(run: RunFolder) -> list[dict[str, Any]]:
+    """Every offer once, whether it was sent by itself or only listed."""
+    found = {offer["id"]: offer for offer in run.bodies("Offer")}
+    for listed in run.bodies("OfferList"):
+        for offer in listed["offers"]:
+            found.setdefault(offer["id"], offer)
+    return list(found.values())
+
+
+def _offered(run: RunFolder, times: pd.DatetimeIndex) -> tuple[FloatArray, FloatArray]:
+    """A later submission for a location replaces an earlier one; offers submitted together add up."""
+    low: dict[str, FloatArray] = {}
+    high: dict[str, FloatArray] = {}
+    newest: dict[str, FloatArray] = {}
+    for offer in sorted(offers(run), key=lambda each: (each["submitted_at"], each["id"])):
+        place = offer["location"]
+        if place not in low:
+            low[place], high[place], newest[place] = (np.zeros(len(times)) for _ in range(3))
+        span = _span(times, offer["start"], offer["stop"])
+        submitted = pd.Timestamp(offer["submitted_at"]).timestamp()
+        keep = (newest[place][span] == submitted).astype(np.float64)
+        low[place][span] = low[place][span] * keep + offer["p_min_mw"]
+        high[place][span] = high[place][span] * keep + offer["p_max_mw"]
+        newest[place][span] = submitted
+    empty = np.zeros(len(times))
+    return sum(low.values(), empty), sum(high.values(), empty)
+
+
+def _activated(run: RunFolder, times: pd.DatetimeIndex) -> FloatArray:
+    by_reserve: dict[str, list[dict[str, Any]]] = {}
+    for activation in run.bodies("ActivationNotification"):
+        by_reserve.setdefault(activation["reserve"], []).append(activation)
+    total = np.zeros(len(times))
+    for calls in by_reserve.values():
+        one = np.zeros(len(times))
+        for call in sorted(calls, key=lambda each: (each["start"], each["id"])):
+            # A later activation of the same reserve replaces whatever was left of the earlier one.
+            one[int(times.searchsorted(pd.Timestamp(call["start"]))) :] = 0.0
+            one[_span(times, call["start"], call["stop"])] = call["p_mw"]
+        total += one
+    return total
+
+
+def _delivered(run: RunFolder, times: pd.DatetimeIndex) -> FloatArray:
+    total = np.full(len(times), np.nan)
+    seen: set[tuple[str, str]] = set()
+    for check in run.bodies("VerificationNotification"):
+        # Two reserves of one location at one time are measured at the same meter: count it once.
+        key = (check["location"], check["start"])
+        if key in seen or not check["measured_p_mw"]:
+            continue
+        seen.add(key)
+        change = np.array(check["measured_p_mw"], dtype=np.float64) - np.array(check["baseline_p_mw"], dtype=np.float64)
+        span = _span(times, check["start"], check["stop"])
+        moments = times[span]
+        passed = (moments - pd.Timestamp(check["start"])).total_seconds().to_numpy()
+        position = np.minimum((passed // check["step_s"]).astype(int), len(change) - 1)
+        total[span] = np.nan_to_num(total[span]) + change[position]
+    return total
+
+
+def _span(times: pd.DatetimeIndex, start: str, stop: str) -> slice:
+    return slice(int(times.searchsorted(pd.Timestamp(start))), int(times.searchsorted(pd.Timestamp(stop))))

@@ -1,0 +1,222 @@
+"""One self-contained HTML page about a run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from plotly.offline import get_plotlyjs
+
+from heila_mosaik.results import plots
+from heila_mosaik.results.folder import RunFolder
+from heila_mosaik.results.kpis import compute_kpis
+from heila_mosaik.results.plotmap import grid_map
+
+_SHOWN_WITHHELD = 40
+_KINDS = {
+    "undervoltage": "undervoltage",
+    "overvoltage": "overvoltage",
+    "line_current": "line overload",
+    "trafo_current": "transformer overload",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """One key figure: value, unit, and what it was in the baseline."""
+
+    title: str
+    value: str
+    unit: str
+    note: str = ""
+    tone: str = ""
+
+
+def write_report(folder: Path) -> Path:
+    """Write ``report.html`` into a run folder and return its path.
+
+    Raises:
+        NotARunError: If the folder holds no run.
+    """
+    run = RunFolder(folder)
+    path = folder / "report.html"
+    path.write_text(render(run), encoding="utf-8")
+    return path
+
+
+def render(run: RunFolder) -> str:
+    """HTML text of the report."""
+    figures = compute_kpis(run)
+    environment = Environment(
+        loader=PackageLoader("heila_mosaik.results"), autoescape=select_autoescape(default=True), undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template("report.html.j2").render(
+        run=run,
+        status=run.status,
+        figures=figures,
+        plotly=get_plotlyjs(),
+        headline=headline(figures),
+        cards=cards(figures),
+        congestion=_congestion_rows(figures),
+        charts={name: _html(name, figure) for name, figure in _charts(run).items()},
+        sequence=_sequence(run),
+        payments=sorted(figures["payments_eur"].items(), key=lambda pair: (-pair[1], pair[0])),
+        withheld=_withheld(run)[:_SHOWN_WITHHELD],
+        withheld_total=len(_withheld(run)),
+        description=_description(run),
+    )
+
+
+def headline(figures: dict[str, Any]) -> list[str]:
+    """What happened, in sentences with figures."""
+    after, before = figures["congested_minutes"], figures.get("baseline", {}).get("congested_minutes")
+    said: list[str] = []
+    if before is None:
+        said.append(f"This run saw {_span(after)} of congestion, summed over elements; no baseline was made.")
+    elif before == 0:
+        said.append("The baseline had no congestion, so flexibility had nothing to remove.")
+    else:
+        said.append(
+            f"Without flexibility the grid would have seen {_span(before)} of congestion, summed over elements "
+            f"({_parts(figures['baseline'])}). With flexibility {_span(after)} remained"
+            + (
+                f" ({_parts(figures)}): {100 * (1 - after / before):.1f} % less."
+                if after
+                else ": all of it was removed."
+            )
+        )
+    market, flexibility = figures["market"], figures["flexibility"]
+    if market["reserves"]:
+        said.append(
+            f"{market['offers']} offers answered {market['requests']} requests; {market['reserves']} reserves were "
+            f"cleared and called {flexibility['activations']} times. {flexibility['delivered_mwh']:.2f} MWh of "
+            f"{flexibility['requested_mwh']:.2f} MWh called were delivered, for {flexibility['cost_eur']:.2f} EUR."
+        )
+    if flexibility["withheld"]:
+        said.append(
+            f"{flexibility['withheld']} activations were found and not released because they would have done harm; "
+            "the reasons are listed below."
+        )
+    if figures["diverged_steps"]:
+        said.append(f"The power flow diverged in {figures['diverged_steps']} steps; see failed/ in the run folder.")
+    return said
+
+
+def cards(figures: dict[str, Any]) -> list[Card]:
+    """Key figures of the top row."""
+    base = figures.get("baseline")
+    made: list[Card] = []
+
+    def add(title: str, value: Any, unit: str, digits: int, before: Any = None, tone: str = "") -> None:
+        note = f"baseline {before:.{digits}f}" if isinstance(before, int | float) else ""
+        text = f"{value:.{digits}f}" if isinstance(value, int | float) else "–"
+        made.append(Card(title=title, value=text, unit=unit, note=note, tone=tone))
+
+    def worst(name: str) -> tuple[Any, Any]:
+        return figures["worst"][name]["value"], base["worst"][name]["value"] if base else None
+
+    minutes, before = figures["congested_minutes"], base["congested_minutes"] if base else None
+    add("Congestion, element-minutes", minutes, "min", 0, before, "good" if minutes == 0 else "bad")
+    for title, name, unit, digits in (
+        ("Lowest voltage", "lowest_voltage_pu", "pu", 4),
+        ("Highest voltage", "highest_voltage_pu", "pu", 4),
+        ("Worst line loading", "line_loading_percent", "%", 1),
+        ("Worst transformer loading", "trafo_loading_percent", "%", 1),
+    ):
+        add(title, *worst(name)[:1], unit, digits, worst(name)[1])
+    flexibility = figures["flexibility"]
+    success = flexibility["success_share"]
+    add("Delivered flexibility", flexibility["delivered_mwh"], "MWh", 2)
+    add("Verified within tolerance", None if success is None else 100 * success, "%", 1)
+    add("Paid for flexibility", flexibility["cost_eur"], "EUR", 2)
+    add("Grid losses", figures["energy"]["losses_mwh"], "MWh", 2, base["energy"]["losses_mwh"] if base else None)
+    add("PV curtailed against baseline", figures["energy"].get("curtailed_mwh"), "MWh", 3)
+    rms = figures["estimation"]["rms"]
+    add("Voltage estimation error, RMS", None if rms is None else 1000 * rms, "10⁻³ pu", 2)
+    return made
+
+
+def _charts(run: RunFolder) -> dict[str, go.Figure | None]:
+    return {
+        "timeline": plots.timeline(run),
+        "voltage": plots.voltage_band(run),
+        "duration": plots.duration(run),
+        "merit": plots.merit_order(run),
+        "map": grid_map(run),
+        "estimation": plots.estimation_error(run),
+    }
+
+
+def _html(name: str, figure: go.Figure | None) -> str:
+    if figure is None:
+        return ""
+    config = {"displaylogo": False, "responsive": True}
+    text: str = figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"figure-{name}", config=config)
+    return text
+
+
+def _congestion_rows(figures: dict[str, Any]) -> list[dict[str, Any]]:
+    base = figures.get("baseline", {}).get("congestion", {})
+    rows = []
+    for kind, label in _KINDS.items():
+        after, before = figures["congestion"][kind], base.get(kind)
+        names = sorted({*after["elements"], *(before["elements"] if before else {})})
+        for name in names:
+            first = before["elements"].get(name, 0.0) if before else None
+            rows.append({"kind": label, "element": name, "before": first, "after": after["elements"].get(name, 0.0)})
+    return sorted(rows, key=lambda row: (-(row["before"] or 0.0), -row["after"], row["element"]))
+
+
+def _sequence(run: RunFolder) -> list[dict[str, Any]]:
+    rows = []
+    for (kind, sender, receiver), part in run.messages.groupby(["kind", "sender", "receiver"], sort=True):
+        transfer = (part["delivered_at"] - part["sent_at"]).dt.total_seconds() * 1000.0
+        median = transfer.median()
+        rows.append(
+            {
+                "kind": kind, "sender": sender, "receiver": receiver, "count": len(part),
+                "lost": int((part["status"] != "delivered").sum()),
+                "first": part["sent_at"].min(), "last": part["sent_at"].max(),
+                "median_ms": None if pd.isna(median) else float(median),
+            }
+        )  # fmt: skip
+    return sorted(rows, key=lambda row: (row["first"], row["kind"], row["sender"], row["receiver"]))
+
+
+def _withheld(run: RunFolder) -> list[dict[str, Any]]:
+    rows = [
+        {
+            "at": body["start"][:16].replace("T", " "),
+            "by": body["refused_by"],
+            "p_mw": body["p_mw"],
+            "why": body["reason"],
+        }
+        for body in run.bodies("ActivationRefusal")
+    ]
+    for record in run.records[run.records["event"] == "activation_withheld"].itertuples():
+        values = json.loads(str(record.values))
+        at = pd.Timestamp(record.at).strftime("%Y-%m-%d %H:%M")
+        rows.append({"at": at, "by": record.actor, "p_mw": values.get("p_mw"), "why": record.detail})
+    return sorted(rows, key=lambda row: (row["at"], row["by"], row["why"]))
+
+
+def _description(run: RunFolder) -> str:
+    for line in run.scenario_yaml.splitlines():
+        if line.startswith("description:"):
+            return line.partition(":")[2].strip().strip("'\"")
+    return ""
+
+
+def _span(minutes: float) -> str:
+    return f"{minutes:.0f} min" if minutes < 180 else f"{minutes / 60:.1f} h"
+
+
+def _parts(figures: dict[str, Any]) -> str:
+    parts = [(label, figures["congestion"][kind]["element_minutes"]) for kind, label in _KINDS.items()]
+    return ", ".join(f"{label} {_span(minutes)}" for label, minutes in parts if minutes)
