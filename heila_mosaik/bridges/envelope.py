@@ -45,6 +45,9 @@ def _registry() -> JWSRegistry:
 
 
 _REGISTRY = _registry()
+_JWE = jwe.JWERegistry(algorithms=["ECDH-ES", "A256GCM"])
+_JWE.max_ciphertext_length = PAYLOAD_MAX
+_JWE.max_plaintext_length = PAYLOAD_MAX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +59,14 @@ class Sealed:
         signature: Detached JWS, ASCII.
         jti: Identity of this sending.
         encrypted: Whether the payload is a JWE.
+        lifetime_s: How long it counts. [s]
     """
 
     payload: bytes
     signature: str
     jti: str
     encrypted: bool
+    lifetime_s: int = LIFETIME_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,23 +155,24 @@ class Envelope:
         """
         if encrypt:
             payload = self._encrypt(payload, audience)
-        now = int(self.clock())
+        now, lifetime_s = int(self.clock()), min(lifetime_s, LIFETIME_MAX_S)
         key = self.keys.signing[0]
         header: dict[str, object] = {
             "alg": "Ed25519", "b64": False, "crit": ["b64"], "kid": key.kid, "iss": self.keys.actor, "aud": audience,
-            "iat": now, "exp": now + min(lifetime_s, LIFETIME_MAX_S), "jti": jti or secrets.token_urlsafe(16),
+            "iat": now, "exp": now + lifetime_s, "jti": jti or secrets.token_urlsafe(16),
         }  # fmt: skip
         compact = jws.serialize_compact(header, payload, key, registry=_REGISTRY)
         head, _, rest = compact.partition(".")
         signature = f"{head}..{rest.rpartition('.')[2]}"
-        return Sealed(payload=payload, signature=signature, jti=str(header["jti"]), encrypted=encrypt)
+        return Sealed(payload=payload, signature=signature, jti=str(header["jti"]), encrypted=encrypt,
+                      lifetime_s=lifetime_s)  # fmt: skip
 
     def _encrypt(self, payload: bytes, audience: str) -> bytes:
         key = self.trust.encryption.get(audience)
         if key is None:
             raise RefusedError(Refusal.UNKNOWN_KEY, f"no encryption key of {audience}", remedy="update trust.json")
         header = {"alg": "ECDH-ES", "enc": "A256GCM", "kid": key.kid}
-        return jwe.encrypt_compact(header, payload, key, algorithms=["ECDH-ES", "A256GCM"]).encode()
+        return jwe.encrypt_compact(header, payload, key, registry=_JWE).encode()
 
     def open(self, payload: bytes, signature: str, *, encrypted: bool = False) -> Opened:
         """Verify and, if asked for, decrypt.
@@ -230,7 +236,7 @@ class Envelope:
     def _decrypt(self, payload: bytes) -> bytes:
         for key in self.keys.encryption:
             try:
-                opened = jwe.decrypt_compact(payload, key, algorithms=["ECDH-ES", "A256GCM"])
+                opened = jwe.decrypt_compact(payload, key, registry=_JWE)
             except (JoseError, ValueError, TypeError, KeyError):
                 continue
             return opened.plaintext or b""

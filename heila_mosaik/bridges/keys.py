@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from joserfc.jwk import ECKey, OKPKey
+from joserfc.jwk import OKPKey
 
 from heila_mosaik.errors import Problem, ProblemsError
 
@@ -107,7 +107,7 @@ class Trust:
 
 
 def _public(key: OKPKey) -> OKPKey:
-    return OKPKey.import_key(key.as_dict(private=False))  # type: ignore[arg-type]
+    return OKPKey.import_key(key.as_dict(private=False))
 
 
 def write_lab(folder: Path, actors: Sequence[str], *, days: int = 365, hosts: Sequence[str] = ("localhost",)) -> None:
@@ -129,7 +129,7 @@ def write_lab(folder: Path, actors: Sequence[str], *, days: int = 365, hosts: Se
     ]
     if folder.exists() and any(folder.iterdir()):
         problems.append(Problem(what="folder is not empty, keys are never overwritten", where=str(folder),
-                                remedy="choose another folder, rotate with 'heila keys rotate', or move it away"))  # fmt: skip
+                                remedy="choose another folder, rotate, or move it away"))  # fmt: skip
     if problems:
         raise ProblemsError(f"keys in {folder}", problems)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -141,7 +141,7 @@ def check_lexical(lexical: str, *, typed: bool = True) -> None:
 
 def _unescape(match: re.Match[str]) -> str:
     code = match.group()
-    return chr(min(int(code[2:], 16), 0x10FFFF)) if code[1] in "uU" and len(code) > 2 else code[1]
+    return chr(min(int(code[2:], base=16), 0x10FFFF)) if code[1] in "uU" and len(code) > 2 else code[1]
 
 
 def scan_turtle(text: str) -> None:
@@ -189,7 +189,7 @@ def _check_typed(string: str, datatype: str) -> None:
 
 
 def _check_word(token: str) -> None:
-    if token[0] in "{}" or "{" in token or token == "=>":
+    if token[0] in "{}" or "{" in token or "=>" in token:
         raise RefusedError(Refusal.SYNTAX, "Notation 3 formulas are not Turtle", remedy="send Turtle")
     if _NUMBER.fullmatch(token):
         check_lexical(token.rstrip("."))
@@ -289,6 +289,10 @@ class _XmlScan:
             check_lexical("".join(self.text))
         self.typed, self.text = False, []
 
+    def characters(self, data: str) -> None:
+        """Text."""
+        self.text.append(data)
+
     def doctype(self, *_: object) -> None:
         """A document type declaration, the door of entities."""
         raise RefusedError(Refusal.ENTITY_EXPANSION, "DOCTYPE in RDF/XML", remedy="leave the DOCTYPE out")
@@ -304,7 +308,7 @@ def scan_xml(payload: bytes) -> None:
     parser = expat.ParserCreate("utf-8")
     parser.StartElementHandler, parser.EndElementHandler = scan.start, scan.end
     parser.StartDoctypeDeclHandler = scan.doctype
-    parser.CharacterDataHandler = lambda data: scan.text.append(data)
+    parser.CharacterDataHandler = scan.characters
     head = payload[:200].lower()
     if b"<?xml" in head and b"encoding" in head and not re.search(rb"encoding\s*=\s*[\"'](utf-8|us-ascii)[\"']", head):
         raise RefusedError(Refusal.NOT_UTF8, "XML declares an encoding other than UTF-8", remedy="send UTF-8")

@@ -40,7 +40,8 @@ class Thing:
 
     def objects(self, *iris: str) -> list[Node]:
         """All objects of the given properties, in a fixed order."""
-        return sorted(o for iri in iris for o in self.graph.objects(self.node, URIRef(iri)))
+        found = (o for iri in iris for o in self.graph.objects(self.node, URIRef(iri)))
+        return sorted(found, key=lambda node: (type(node).__name__, str(node)))
 
     def things(self, *iris: str) -> list[Thing]:
         """All objects as things."""
@@ -163,7 +164,8 @@ def list_items(graph: Graph, head: Node) -> list[Literal]:
 
 
 def _linked(graph: Graph, head: Node) -> Iterable[Literal]:
-    nil, seen = URIRef(f"{v.RDF}nil"), set()
+    nil = URIRef(f"{v.RDF}nil")
+    seen: set[Node] = set()
     while head != nil:
         item = Thing(graph, head).one(f"{v.RDF}first")
         if head in seen or len(seen) >= LIST_MAX or not isinstance(item, Literal):

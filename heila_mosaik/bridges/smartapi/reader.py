@@ -60,14 +60,16 @@ def read_message(payload: bytes, content_type: str = "text/turtle") -> Message:
 
 def root_of(graph: Graph) -> Thing:
     """The one message of a graph."""
-    roots = sorted({s for iri in _MESSAGE_TYPES for s in graph.subjects(URIRef(f"{v.RDF}type"), URIRef(iri))})
+    roots = list(
+        dict.fromkeys(s for iri in _MESSAGE_TYPES for s in graph.subjects(URIRef(f"{v.RDF}type"), URIRef(iri)))
+    )
     if len(roots) != 1:
         raise malformed(f"{len(roots)} messages in one payload", "message", "send exactly one smartapi:Notification")
     return Thing(graph, roots[0])
 
 
 def _named(iri: str, base: str) -> str:
-    return unquote(iri[len(base):]) if iri.startswith(base) else iri
+    return unquote(iri[len(base) :]) if iri.startswith(base) else iri
 
 
 def _require(name: str, owner: str) -> RefusedError:
@@ -80,7 +82,7 @@ class _Reader:
     activity: Thing
 
     def body(self, entity: Thing) -> InformationObject:
-        names = [iri[len(v.HEILA):] for iri in entity.types() if iri.startswith(v.HEILA)]
+        names = [iri[len(v.HEILA) :] for iri in entity.types() if iri.startswith(v.HEILA)]
         classes = [cls for cls in MESSAGES if cls.__name__ in names]
         if len(classes) != 1:
             raise RefusedError(

@@ -208,7 +208,9 @@ def spec(cls: type) -> Spec:
     hints = typing.get_type_hints(cls)
     profile = hints.get("profile") is info.PQProfile
     timed = profile or "step_s" in hints
-    declared = [_field(f, hints[f.name], timed=timed) for f in dataclasses.fields(cls) if f.name not in ("profile", "id")]
+    declared = [
+        _field(f, hints[f.name], timed=timed) for f in dataclasses.fields(cls) if f.name not in ("profile", "id")
+    ]
     if profile:
         inner = typing.get_type_hints(info.PQProfile)
         declared += [_field(f, inner[f.name], timed=True) for f in dataclasses.fields(info.PQProfile)]

@@ -9,6 +9,7 @@ import re
 import zlib
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 from urllib.parse import quote
 
 from heila_mosaik.bridges.smartapi import vocabulary as v
@@ -21,7 +22,7 @@ SIZE_MAX = 256 * 1024
 _HEADER = "".join(f"@prefix {name}: <{iri}> .\n" for name, iri in v.PREFIXES.items())
 _SHORT = sorted(((iri, name) for name, iri in v.PREFIXES.items()), key=lambda pair: -len(pair[0]))
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_SPECIAL = re.compile(r'[^ !#-\[\]-~]')
+_SPECIAL = re.compile(r"[^ !#-\[\]-~]")
 
 
 def _escape(match: re.Match[str]) -> str:
@@ -39,7 +40,7 @@ def name(iri: str) -> str:
     """Prefixed name of an IRI of a known namespace."""
     for namespace, prefix in _SHORT:
         if iri.startswith(namespace):
-            return f"{prefix}:{iri[len(namespace):]}"
+            return f"{prefix}:{iri[len(namespace) :]}"
     return f"<{iri}>"
 
 
@@ -130,7 +131,7 @@ class Writer:
             f"smartapi:list {number_list(values, exponent)} ]"
         )
 
-    def describe(self, thing: object) -> str:
+    def describe(self, thing: Any) -> str:
         """Predicates and objects of an information object or of a part of one."""
         cls = type(thing)
         table = spec(cls)
@@ -144,7 +145,7 @@ class Writer:
             value = getattr(profile if field.name in inner else thing, field.name)
             if field.kind is Kind.SERIES:
                 grid = profile or thing
-                self._time_series(field, value, grid.start, grid.step_s)  # type: ignore[attr-defined]
+                self._time_series(field, value, grid.start, grid.step_s)
             else:
                 lines += self._property(field, value, kind)
         return " ;\n  ".join(lines)

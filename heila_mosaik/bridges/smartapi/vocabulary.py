@@ -116,9 +116,7 @@ _QUANTITY_BY_IRI = {iri: Quantity(name) for name, (iri, _) in QUANTITIES.items()
     f"{QUANTITY_NOW}Temperature": Quantity.TEMPERATURE,
 }
 _CANONICAL_KIND = {f"{QUANTITY_NOW}{name}": f"{SMARTAPI}{name}" for name in ("ActivePower", "ReactivePower")}
-_EXPONENTS = {
-    name: {unit.iri: unit.exponent, **dict(unit.accepted)} for name, unit in UNITS.items()
-}
+_EXPONENTS = {name: {unit.iri: unit.exponent, **dict(unit.accepted)} for name, unit in UNITS.items()}
 
 
 def quantity_of(iri: str) -> Quantity | None:
