@@ -30,6 +30,7 @@ from heila_mosaik.domain.market import (
     clear,
     rank,
     remaining,
+    sales_by_offer,
 )
 from heila_mosaik.domain.verification import Penalty, Tolerance, settle, total_eur
 
@@ -123,8 +124,9 @@ class Fmp:
         self._offers[offer.id] = offer
 
     def _answer(self, buyer: str, request: FlexibilityRequest) -> None:
-        sold = [each.reserve for each in self._sold.values()]
-        available = [left for offer in self._offers.values() if (left := remaining(offer, sold)) is not None]
+        sales = sales_by_offer([each.reserve for each in self._sold.values()])
+        candidates = (remaining(offer, sales.get(offer.id, ())) for offer in self._offers.values())
+        available = [offer for offer in candidates if offer is not None]
         offers, relief = rank(available, request)
         self._out.send(
             buyer,

@@ -13,7 +13,7 @@ to pay; times one plus a margin.  Variant *MGMS prices*: the microgrid's prices 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -185,32 +185,8 @@ def make_offers(
         for leg in _legs(forecast, held, (stop - start).total_seconds() / 3600.0, up, down):
             if max(-leg.p_min_mw, leg.p_max_mw, -leg.q_min_mvar, leg.q_max_mvar) < policy.smallest_mw:
                 continue
-            is_reserve = forecast.product in _RESERVES
-            offers.append(
-                Offer(
-                    id=identity(),
-                    seller=seller,
-                    location=forecast.subject,
-                    product=forecast.product,
-                    session=session,
-                    start=start,
-                    stop=stop,
-                    submitted_at=submitted_at,
-                    p_min_mw=leg.p_min_mw,
-                    p_max_mw=leg.p_max_mw,
-                    q_min_mvar=leg.q_min_mvar,
-                    q_max_mvar=leg.q_max_mvar,
-                    price_eur_per_mwh=leg.price,
-                    availability_eur_per_mw_h=(
-                        policy.fcr_eur_per_mw_h if is_reserve else policy.availability_eur_per_mw_h
-                    ),
-                    reactive_eur_per_mvarh=policy.reactive_eur_per_mvarh,
-                    divisible=policy.block_periods <= 1,
-                    min_share=policy.min_share,
-                    group=f"{forecast.id}/{leg.group}" if leg.group else "",
-                    group_energy_mwh=leg.energy_mwh,
-                )
-            )
+            offer = _offer(identity(), forecast, leg, policy, start, stop)
+            offers.append(replace(offer, seller=seller, session=session, submitted_at=submitted_at))
     return tuple(offers)
 
 
@@ -223,6 +199,34 @@ class _Leg:
     price: float = 0.0
     group: str = ""
     energy_mwh: float | None = None
+
+
+def _offer(
+    identity: str, forecast: FlexibilityForecast, leg: _Leg, policy: BiddingPolicy, start: datetime, stop: datetime
+) -> Offer:
+    """One offer, before seller, session and submission are filled in."""
+    is_reserve = forecast.product in _RESERVES
+    return Offer(
+        id=identity,
+        seller="",
+        location=forecast.subject,
+        product=forecast.product,
+        session=Session.DAY_AHEAD,
+        start=start,
+        stop=stop,
+        submitted_at=start,
+        p_min_mw=leg.p_min_mw,
+        p_max_mw=leg.p_max_mw,
+        q_min_mvar=leg.q_min_mvar,
+        q_max_mvar=leg.q_max_mvar,
+        price_eur_per_mwh=leg.price,
+        availability_eur_per_mw_h=policy.fcr_eur_per_mw_h if is_reserve else policy.availability_eur_per_mw_h,
+        reactive_eur_per_mvarh=policy.reactive_eur_per_mvarh,
+        divisible=policy.block_periods <= 1,
+        min_share=policy.min_share,
+        group=f"{forecast.id}/{leg.group}" if leg.group else "",
+        group_energy_mwh=leg.energy_mwh,
+    )
 
 
 def _legs(forecast: FlexibilityForecast, held: Room, hours: float, up: float, down: float) -> tuple[_Leg, ...]:

@@ -57,7 +57,7 @@ def markets(draw, max_offers=4):
                 f"ams/offer/{number}",
                 p_min_mw=-draw(st.sampled_from([0.5, 1.0, 2.0])),
                 p_max_mw=draw(st.sampled_from([0.0, 1.0])),
-                price_eur_per_mwh=float(draw(st.integers(0, 6)) * 20),
+                price_eur_per_mwh=float(draw(st.integers(0, 4)) * 20),
                 product=draw(st.sampled_from([Product.CRP, Product.SRP, Product.CRP2])),
                 divisible=not block,
                 min_share=0.0 if block else draw(st.sampled_from([0.0, 0.5])),
@@ -66,10 +66,10 @@ def markets(draw, max_offers=4):
             )
         )
     bids = []
-    for number in range(draw(st.integers(1, 3))):
+    for number in range(draw(st.integers(2, 3))):
         purchases = []
         for offer in offers:
-            share = draw(st.sampled_from([0.0, 0.4, 0.5, 1.0, 1.5]))
+            share = draw(st.sampled_from([0.0, 0.4, 0.8, 1.0, 1.0, 1.5]))
             if share:
                 purchases.append(
                     Purchase(offer=offer.id, p_min_mw=share * offer.p_min_mw, p_max_mw=share * offer.p_max_mw)
@@ -78,7 +78,7 @@ def markets(draw, max_offers=4):
             a_bid(
                 f"buyer{number}/bid/1",
                 purchases,
-                limit_eur_per_mwh=float(draw(st.integers(0, 7)) * 20),
+                limit_eur_per_mwh=float(draw(st.integers(2, 7)) * 20),
                 submitted_at=NOW + timedelta(minutes=draw(st.integers(0, 2))),
             )
         )

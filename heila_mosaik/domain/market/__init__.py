@@ -1,8 +1,9 @@
 """Flexibility market: calendar, admission, ranking and clearing."""
 
 from heila_mosaik.domain.market.admission import Reason, Refusal, check_bid, check_offer
+from heila_mosaik.domain.market.awards import Award, ClearingRule, Pricing
 from heila_mosaik.domain.market.calendar import MarketCalendar, MarketEvent
-from heila_mosaik.domain.market.clearing import Award, Clearing, ClearingRule, Pricing, clear, remaining
+from heila_mosaik.domain.market.clearing import Clearing, clear, remaining, sales_by_offer
 from heila_mosaik.domain.market.ranking import RESERVE_PRODUCTS, cost_eur, rank
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "cost_eur",
     "rank",
     "remaining",
+    "sales_by_offer",
 ]

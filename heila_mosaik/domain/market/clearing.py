@@ -4,88 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from enum import StrEnum
 
 import numpy as np
 
 from heila_mosaik.domain.information import Bid, Offer, Purchase, ReserveNotification
 from heila_mosaik.domain.market.admission import Reason, Refusal
-from heila_mosaik.domain.market.ranking import RESERVE_PRODUCTS, priority
+from heila_mosaik.domain.market.awards import TINY, Award, Candidate, ClearingRule, priced
+from heila_mosaik.domain.market.ranking import RESERVE_PRODUCTS
 from heila_mosaik.domain.market.welfare import best_shares
 from heila_mosaik.domain.quantities import FloatArray, Product
-
-_TINY = 1e-9
-
-
-class Pricing(StrEnum):
-    """What is paid for activated energy."""
-
-    PAY_AS_BID = "pay_as_bid"
-    PAY_AS_CLEAR = "pay_as_clear"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClearingRule:
-    """Rules of clearing.
-
-    Attributes:
-        pricing: Pay-as-bid, or pay-as-clear: all a bid takes of one product and period gets the highest offer price
-            among it.  (Purchases name their offers because location matters, so one price for all buyers would not
-            be any buyer's margin; per bid the price never passes the bid's limit.)  Frequency reserves are always
-            paid the marginal availability price of the hour.
-        firm_energy: Whether conditional products, too, may only be sold up to the energy of their group.  Otherwise
-            only scheduled energy (SRP) is, and reserves carry the group's energy as a limit of what may be called.
-    """
-
-    pricing: Pricing = Pricing.PAY_AS_BID
-    firm_energy: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Award:
-    """Part of an offer that a buyer gets; :meth:`reserve` makes the notification.
-
-    Attributes:
-        bid: Identity of the bid.
-        buyer: Who buys.
-        offer: The offer.
-        ranges: p_min, p_max, q_min, q_max that may be called. [MW, MW, MVar, MVar]
-        price_eur_per_mwh: Cleared price of activated energy. [EUR/MWh]
-        availability_eur_per_mw_h: Cleared price of availability. [EUR/(MW·h)]
-        group_energy_mwh: Energy this buyer's reserves of the group can call together. [MWh]
-    """
-
-    bid: str
-    buyer: str
-    offer: Offer
-    ranges: tuple[float, float, float, float]
-    price_eur_per_mwh: float
-    availability_eur_per_mw_h: float
-    group_energy_mwh: float | None
-
-    def reserve(self, identity: str) -> ReserveNotification:
-        """Reserve notification with a given identity."""
-        offer = self.offer
-        return ReserveNotification(
-            id=identity,
-            offer=offer.id,
-            buyer=self.buyer,
-            seller=offer.seller,
-            location=offer.location,
-            product=offer.product,
-            start=offer.start,
-            stop=offer.stop,
-            p_min_mw=self.ranges[0],
-            p_max_mw=self.ranges[1],
-            q_min_mvar=self.ranges[2],
-            q_max_mvar=self.ranges[3],
-            price_eur_per_mwh=self.price_eur_per_mwh,
-            availability_eur_per_mw_h=self.availability_eur_per_mw_h,
-            reactive_eur_per_mvarh=offer.reactive_eur_per_mvarh,
-            group=offer.group,
-            group_energy_mwh=self.group_energy_mwh,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,29 +23,12 @@ class Clearing:
     refusals: tuple[Refusal, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    bid: Bid
-    offer: Offer
-    asked: tuple[float, float, float, float]
-    submitted_at: datetime
-
-    @property
-    def hours(self) -> float:
-        return hours_of(self.offer)
-
-    @property
-    def energy_mwh(self) -> float:
-        return max(-self.asked[0], self.asked[1]) * self.hours
-
-    @property
-    def key(self) -> tuple[float, datetime, str, float, datetime, str]:
-        return (*priority(self.offer), -self.bid.limit_eur_per_mwh, self.submitted_at, self.bid.id)
-
-
-def hours_of(item: Offer | ReserveNotification) -> float:
-    """Length of delivery. [h]"""
-    return (item.stop - item.start).total_seconds() / 3600.0
+def sales_by_offer(sold: Sequence[ReserveNotification]) -> dict[str, list[ReserveNotification]]:
+    """Reserves by the offer they come from."""
+    sales: dict[str, list[ReserveNotification]] = {}
+    for reserve in sold:
+        sales.setdefault(reserve.offer, []).append(reserve)
+    return sales
 
 
 def remaining(offer: Offer, sold: Sequence[ReserveNotification]) -> Offer | None:
@@ -135,7 +45,7 @@ def remaining(offer: Offer, sold: Sequence[ReserveNotification]) -> Offer | None
         q_min_mvar=min(0.0, offer.q_min_mvar - sum(each.q_min_mvar for each in mine)),
         q_max_mvar=max(0.0, offer.q_max_mvar - sum(each.q_max_mvar for each in mine)),
     )
-    return left if max(_sizes(_ranges(left))) > _TINY else None
+    return left if max(_sizes(_ranges(left))) > TINY else None
 
 
 def group_energy_left(offers: Sequence[Offer], sold: Sequence[ReserveNotification]) -> dict[str, float]:
@@ -178,25 +88,26 @@ def clear(
     """
     book = {offer.id: offer for offer in offers}
     energy_left = group_energy_left(offers, sold)
-    candidates: list[_Candidate] = []
+    sales = sales_by_offer(sold)
+    candidates: list[Candidate] = []
     refusals: list[Refusal] = []
     for bid in sorted(bids, key=lambda each: (each.submitted_at, each.id)):
         for purchase in _merged(bid.purchases):
             offer = book.get(purchase.offer)
-            left = remaining(offer, sold) if offer is not None else None
+            left = remaining(offer, sales.get(offer.id, ())) if offer is not None else None
             refused = _screen(bid, purchase, offer, left, energy_left, rule)
             if refused is not None:
                 refusals.append(refused)
             elif left is not None:
                 asked = (purchase.p_min_mw, purchase.p_max_mw, purchase.q_min_mvar, purchase.q_max_mvar)
-                candidates.append(_Candidate(bid, left, asked, bid.submitted_at))
+                candidates.append(Candidate(bid, left, asked, bid.submitted_at))
     candidates.sort(key=lambda each: each.key)
     shares = _choose(candidates, book, energy_left, rule)
     for candidate, share in zip(candidates, shares, strict=True):
-        if share < 1.0 - _TINY:
+        if share < 1.0 - TINY:
             refusals.append(_explain(candidate, share, energy_left, rule))
     accepted = [(each, float(share)) for each, share in zip(candidates, shares, strict=True) if share > 0.0]
-    return Clearing(awards=_priced(accepted, energy_left, rule), refusals=tuple(refusals))
+    return Clearing(awards=priced(accepted, energy_left, rule), refusals=tuple(refusals))
 
 
 def _merged(purchases: Sequence[Purchase]) -> list[Purchase]:
@@ -239,12 +150,12 @@ def _screen(
         return refuse(Reason.WRONG_SESSION if wrong else Reason.SOLD_TO_ANOTHER, detail)
     asked = (purchase.p_min_mw, purchase.p_max_mw, purchase.q_min_mvar, purchase.q_max_mvar)
     price, limit = offer.price_eur_per_mwh, bid.limit_eur_per_mwh
-    if max(-asked[0], asked[1]) > _TINY and price > limit and offer.product not in RESERVE_PRODUCTS:
+    if max(-asked[0], asked[1]) > TINY and price > limit and offer.product not in RESERVE_PRODUCTS:
         return refuse(Reason.PRICE_ABOVE_LIMIT, f"offer costs {price:.2f}, limit is {limit:.2f} EUR/MWh")
     shape = _shape_reason(asked, offer, left)
     if shape is not None:
         return refuse(*shape)
-    if offer.group in energy_left and energy_left[offer.group] <= _TINY and max(-asked[0], asked[1]) > _TINY:
+    if offer.group in energy_left and energy_left[offer.group] <= TINY and max(-asked[0], asked[1]) > TINY:
         return refuse(Reason.GROUP_ENERGY, f"no energy left in group {offer.group} (firm: {rule.firm_energy})")
     return None
 
@@ -252,7 +163,7 @@ def _screen(
 def _shape_reason(asked: tuple[float, float, float, float], offer: Offer, left: Offer) -> tuple[Reason, str] | None:
     """Reason why the asked ranges do not fit the offer by themselves."""
     sizes, available, whole = _sizes(asked), _sizes(_ranges(left)), _sizes(_ranges(offer))
-    if asked[0] > 0.0 or asked[1] < 0.0 or asked[2] > 0.0 or asked[3] < 0.0 or not max(sizes) > _TINY:
+    if asked[0] > 0.0 or asked[1] < 0.0 or asked[2] > 0.0 or asked[3] < 0.0 or not max(sizes) > TINY:
         return Reason.EMPTY, f"nothing asked for, or a range without 0: {asked}"
     if any(size > room + 1e-6 for size, room in zip(sizes, available, strict=True)):
         return Reason.BEYOND_RANGE, f"asked for {asked}, offered {_ranges(left)}"
@@ -274,7 +185,7 @@ def _sizes(ranges: tuple[float, float, float, float]) -> tuple[float, float, flo
 
 def _share(sizes: Sequence[float], whole: Sequence[float]) -> float:
     """Largest part of the offer asked for in any direction. [1]"""
-    return max((size / room for size, room in zip(sizes, whole, strict=True) if room > _TINY), default=0.0)
+    return max((size / room for size, room in zip(sizes, whole, strict=True) if room > TINY), default=0.0)
 
 
 def _counts_energy(product: Product, rule: ClearingRule) -> bool:
@@ -282,7 +193,7 @@ def _counts_energy(product: Product, rule: ClearingRule) -> bool:
 
 
 def _choose(
-    candidates: Sequence[_Candidate], book: Mapping[str, Offer], energy_left: Mapping[str, float], rule: ClearingRule
+    candidates: Sequence[Candidate], book: Mapping[str, Offer], energy_left: Mapping[str, float], rule: ClearingRule
 ) -> FloatArray:
     """Accepted share of each candidate; parts that share no offer and no group are solved apart."""
     shares = np.zeros(len(candidates))
@@ -318,82 +229,24 @@ def _choose(
     return shares
 
 
-def _welfare(candidate: _Candidate) -> float:
+def _welfare(candidate: Candidate) -> float:
     if candidate.offer.product in RESERVE_PRODUCTS:
         return 0.0
     surplus = candidate.bid.limit_eur_per_mwh - candidate.offer.price_eur_per_mwh
     return max(0.0, surplus) * candidate.energy_mwh
 
 
-def _min_accept(candidate: _Candidate, offer: Offer) -> float:
+def _min_accept(candidate: Candidate, offer: Offer) -> float:
     """Smallest share of the purchase that still is a lawful share of the offer. [1]"""
     if not offer.divisible:
         return 1.0
     return min(1.0, offer.min_share / _share(_sizes(candidate.asked), _sizes(_ranges(offer))))
 
 
-def _explain(candidate: _Candidate, share: float, energy_left: Mapping[str, float], rule: ClearingRule) -> Refusal:
+def _explain(candidate: Candidate, share: float, energy_left: Mapping[str, float], rule: ClearingRule) -> Refusal:
     offer = candidate.offer
     firm = offer.group in energy_left and _counts_energy(offer.product, rule)
     reason = Reason.GROUP_ENERGY if firm else Reason.SOLD_TO_ANOTHER
     why = f"group {offer.group} holds {energy_left[offer.group]:.3f} MWh" if firm else "a better purchase took the rest"
     taken = "refused" if share <= 0.0 else f"only {share:.1%} taken"
     return Refusal(subject=candidate.bid.id, offer=offer.id, reason=reason, detail=f"{taken}: {why}")
-
-
-def _priced(
-    accepted: Sequence[tuple[_Candidate, float]], energy_left: Mapping[str, float], rule: ClearingRule
-) -> tuple[Award, ...]:
-    margin: dict[tuple[str, str, datetime, datetime], float] = {}
-    fcr: dict[tuple[str, datetime, datetime], float] = {}
-    reserved: dict[tuple[str, str], float] = {}
-    scheduled: dict[str, float] = {}
-    for each, share in accepted:
-        offer = each.offer
-        pool = (each.bid.id, str(offer.product), offer.start, offer.stop)
-        if max(-each.asked[0], each.asked[1]) > _TINY:
-            margin[pool] = max(margin.get(pool, -np.inf), offer.price_eur_per_mwh)
-        fcr[pool[1:]] = max(fcr.get(pool[1:], -np.inf), offer.availability_eur_per_mw_h)
-        if offer.product is Product.SRP:
-            scheduled[offer.group] = scheduled.get(offer.group, 0.0) + share * each.energy_mwh
-        else:
-            key = (offer.group, each.bid.buyer)
-            reserved[key] = reserved.get(key, 0.0) + share * each.energy_mwh
-    awards: list[Award] = []
-    for each, share in accepted:
-        offer = each.offer
-        pool = (each.bid.id, str(offer.product), offer.start, offer.stop)
-        uniform = rule.pricing is Pricing.PAY_AS_CLEAR
-        is_fcr = offer.product in RESERVE_PRODUCTS
-        asked = each.asked
-        awards.append(
-            Award(
-                bid=each.bid.id,
-                buyer=each.bid.buyer,
-                offer=offer,
-                ranges=(share * asked[0], share * asked[1], share * asked[2], share * asked[3]),
-                price_eur_per_mwh=margin.get(pool, offer.price_eur_per_mwh) if uniform else offer.price_eur_per_mwh,
-                availability_eur_per_mw_h=fcr[pool[1:]] if is_fcr else offer.availability_eur_per_mw_h,
-                group_energy_mwh=_granted(each, share, energy_left, reserved, scheduled),
-            )
-        )
-    return tuple(awards)
-
-
-def _granted(
-    candidate: _Candidate,
-    share: float,
-    energy_left: Mapping[str, float],
-    reserved: Mapping[tuple[str, str], float],
-    scheduled: Mapping[str, float],
-) -> float | None:
-    """Energy a buyer may call from a group: competing buyers divide it in proportion to what they reserved."""
-    group = candidate.offer.group
-    if group not in energy_left:
-        return candidate.offer.group_energy_mwh
-    if candidate.offer.product is Product.SRP:
-        return share * candidate.energy_mwh
-    left = max(0.0, energy_left[group] - scheduled.get(group, 0.0))
-    mine = reserved[group, candidate.bid.buyer]
-    total = sum(energy for (name, _), energy in reserved.items() if name == group)
-    return min(mine, left * mine / total) if total > 0.0 else 0.0
