@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from heila_mosaik.domain.congestion.limits import Limits, Violation, violations
+from heila_mosaik.domain.information import CongestionKind
 from heila_mosaik.domain.network import GridEngine, Observable
 from heila_mosaik.domain.quantities import FloatArray, IntArray
-from heila_mosaik.domain.information import CongestionKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,8 @@ def check_harm(
         cases: States to judge in; those of the grid's limits and of other actors' limits at their point of coupling
             come together in ``limits``.
         bus: Bus position of each activation. (k,)
-        p_mw, q_mvar: Adjustment of each activation. [MW], [MVar] (k,)
+        p_mw: Active adjustment of each activation. [MW] (k,)
+        q_mvar: Reactive adjustment of each activation. [MVar] (k,)
         limits: Limits of grid and actors.
         tolerance_pu: A broken voltage limit may get worse by this much. [pu]
         tolerance_percent: A broken loading limit may get worse by this much. [%]

@@ -9,9 +9,9 @@ import numpy as np
 
 from heila_mosaik.domain.congestion.limits import Limits, Violation
 from heila_mosaik.domain.congestion.redispatch import Action, Redispatch, RedispatchSettings, optimise
-from heila_mosaik.domain.information import Offer, Product, Purchase
+from heila_mosaik.domain.information import Offer, Purchase
 from heila_mosaik.domain.network import GridEngine
-from heila_mosaik.domain.quantities import FloatArray
+from heila_mosaik.domain.quantities import FloatArray, Product
 
 _UNUSED_MW = 1e-4
 
@@ -88,7 +88,6 @@ def plan_purchase(
     called: dict[str, float] = {}
     cured = 0
     left: list[tuple[datetime, Violation]] = []
-    bought: dict[str, Offer] = {}
     for interval in intervals:
         present = [offer for offer in usable if offer.start <= interval.start < offer.stop]
         actions = tuple(_action(offer, buses[offer.location], energy, interval.hours, ranges) for offer in present)
@@ -97,7 +96,6 @@ def plan_purchase(
         if answer.after:
             left.append((interval.start, max(answer.after, key=lambda violation: violation.severity)))
         _note(present, answer, interval, ranges, called, energy)
-        bought.update((offer.id, offer) for offer in present)
     purchases = tuple(
         _purchase(offer, ranges[offer.id]) for offer in usable if offer.id in ranges and ranges[offer.id].any()
     )

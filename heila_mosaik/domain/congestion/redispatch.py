@@ -73,7 +73,7 @@ class RedispatchSettings:
     near_percent: float = 4.0
     max_rows: int = 24
     tolerance_pu: float = 2e-6
-    tolerance_percent: float = 5e-3
+    tolerance_percent: float = 1e-2
     tolerance_mw: float = 1e-4
     penalty: float = 1e3
 
@@ -142,7 +142,8 @@ def optimise(
 
     Args:
         engine: Compiled grid; its last solution changes.
-        p_mw, q_mvar: Consumption per bus without any adjustment. [MW], [MVar] (n_bus,)
+        p_mw: Active consumption per bus without any adjustment. [MW] (n_bus,)
+        q_mvar: Reactive consumption per bus. [MVar] (n_bus,)
         actions: Adjustments that may be used. (k,)
         limits: Limits to keep.
         settings: Settings.
@@ -261,7 +262,7 @@ def _broken(
 
 def _merit(broken: tuple[Violation, ...], cost: float) -> tuple[float, float]:
     """Less violation first, then less cost."""
-    return round(sum(violation.severity for violation in broken), 2), cost
+    return round(sum(violation.severity for violation in broken), 3), cost
 
 
 def _cost(x: FloatArray, actions: tuple[Action, ...]) -> float:

@@ -48,7 +48,7 @@ class DivergedEstimateError(EstimationError):
     def __str__(self) -> str:
         return (
             f"state estimation: no convergence in {self.iterations} iterations (last step {self.step_mw:.3g} MW)\n"
-            f"    remedy: check sign and unit of {self.worst}, the switch states and the tap positions the estimator has"
+            f"    remedy: check sign and unit of {self.worst}, switch states and tap positions"
         )
 
 

@@ -60,17 +60,20 @@ def check_prior(prior: Prior, network: Network) -> None:
         if column.shape != (n,):
             problems.append(Problem(what=f"{field} has shape {column.shape}", where="prior", remedy=remedy))
             continue
-        for position in np.flatnonzero(~np.isfinite(column)):
-            problems.append(Problem(what=f"{field} is not finite", where=prior.names[position], remedy=remedy))
+        problems += [
+            Problem(what=f"{field} is not finite", where=prior.names[position], remedy=remedy)
+            for position in np.flatnonzero(~np.isfinite(column))
+        ]
         if field.startswith("sigma"):
-            for position in np.flatnonzero(column <= 0):
-                what = f"{field} = {column[position]:g} is not positive"
-                problems.append(
-                    Problem(
-                        what=what, where=prior.names[position], remedy="state an uncertainty; leave out what is zero"
-                    )
+            problems += [
+                Problem(
+                    what=f"{field} = {column[position]:g} is not positive",
+                    where=prior.names[position],
+                    remedy="state an uncertainty; leave out an injection that is exactly zero",
                 )
-    outside = [name for name, bus in zip(prior.names, prior.bus, strict=False) if not 0 <= bus < n_bus]
+                for position in np.flatnonzero(column <= 0)
+            ]
+    outside = [prior.names[k] for k in np.flatnonzero((prior.bus < 0) | (prior.bus >= n_bus))] if not problems else []
     problems += [
         Problem(what="is at a bus the grid does not have", where=name, remedy=f"positions go from 0 to {n_bus - 1}")
         for name in outside

@@ -138,8 +138,10 @@ def _unknown(element: str, quantity: Quantity, *, known: bool) -> Problem:
     return Problem(what=what, where=f"measurement {element} {quantity}", remedy=remedy)
 
 
-def weigh(measured: Measurements, rows: Rows, weighting: Weighting) -> tuple[FloatArray, FloatArray, BoolArray]:
-    """Values, variances and usability of each row now.
+def weigh(
+    measured: Measurements, rows: Rows, weighting: Weighting, late_s: float = 0.0
+) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """Values, variances and usability of each row, ``late_s`` seconds after the message was made.
 
     Returns:
         values ``(m,)``, variances ``(m,)``, usable ``(m,)``.
@@ -150,7 +152,7 @@ def weigh(measured: Measurements, rows: Rows, weighting: Weighting) -> tuple[Flo
     pick = rows.source
     values = np.array(measured.values, dtype=np.float64)[pick]
     sigmas = np.array(measured.sigmas, dtype=np.float64)[pick]
-    ages = np.maximum(np.array(measured.ages_s, dtype=np.float64)[pick], 0.0)
+    ages = np.maximum(np.array(measured.ages_s, dtype=np.float64)[pick] + late_s, 0.0)
     qualities = [measured.qualities[position] for position in pick]
     usable = np.array([quality in (Quality.GOOD, Quality.QUESTIONABLE) for quality in qualities], dtype=np.bool_)
     usable &= np.isfinite(values) & (ages <= weighting.max_age_s)

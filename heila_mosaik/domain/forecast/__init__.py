@@ -2,5 +2,17 @@
 
 from heila_mosaik.domain.forecast.detection import Congestion, Detection, detect, needs_of
 from heila_mosaik.domain.forecast.injections import ErrorModel, InjectionForecast, blend
+from heila_mosaik.domain.forecast.knowledge import InjectionProfile, Injections, Knowledge
 
-__all__ = ["Congestion", "Detection", "ErrorModel", "InjectionForecast", "blend", "detect", "needs_of"]
+__all__ = [
+    "Congestion",
+    "Detection",
+    "ErrorModel",
+    "InjectionForecast",
+    "InjectionProfile",
+    "Injections",
+    "Knowledge",
+    "blend",
+    "detect",
+    "needs_of",
+]

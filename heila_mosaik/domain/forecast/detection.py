@@ -13,7 +13,7 @@ from heila_mosaik.domain.congestion.limits import Limits
 from heila_mosaik.domain.forecast.injections import InjectionForecast
 from heila_mosaik.domain.information import CongestionKind, Need
 from heila_mosaik.domain.network import GridEngine, Observable
-from heila_mosaik.domain.quantities import FloatArray, IntArray
+from heila_mosaik.domain.quantities import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +72,7 @@ def detect(
     limits: Limits,
     *,
     risk: float = 0.05,
+    keep: BoolArray | None = None,
     near_voltage_pu: float = 0.02,
     near_percent: float = 25.0,
 ) -> Detection:
@@ -83,6 +84,7 @@ def detect(
         bus: Bus position of each injection. (n,)
         limits: Limits.
         risk: Chance of violation that is accepted. [1]
+        keep: Intervals to look at; ``None``: all. (t,)
         near_voltage_pu: Uncertainty is worked out for elements whose expectation is this close to the limit. [pu]
         near_percent: ... this close. [%]
     """
@@ -107,6 +109,8 @@ def detect(
             sigma > 0, ndtr(np.divide(excess, sigma, where=sigma > 0, out=np.full_like(sigma, -9.0))), excess > 0
         )
         broken = shifted > 0
+        if keep is not None:
+            broken &= keep[:, None]
         for interval in np.flatnonzero(broken.any(axis=1)).tolist():
             margins[interval] = True
             chances[interval] = max(chances.get(interval, 0.0), float(np.nanmax(chance[interval][broken[interval]])))
@@ -214,7 +218,7 @@ def _sigmas(
     return sigmas
 
 
-def _runs(broken: np.ndarray) -> list[tuple[int, int]]:
+def _runs(broken: BoolArray) -> list[tuple[int, int]]:
     """Contiguous runs of ``True`` as (first, count)."""
     edges = np.flatnonzero(np.diff(np.concatenate(([0], broken.astype(np.int8), [0]))))
     return [(int(first), int(stop - first)) for first, stop in zip(edges[::2], edges[1::2], strict=True)]

@@ -8,7 +8,7 @@ Short leads are persistence, long ones the profile.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,46 +57,32 @@ class InjectionForecast:
 
 
 def blend(
-    grid: TimeGrid,
-    profile_p_mw: FloatArray,
-    profile_q_mvar: FloatArray,
-    sigma_p_mw: FloatArray,
-    sigma_q_mvar: FloatArray,
-    error: ErrorModel,
+    profile: InjectionForecast,
+    tau_s: float,
     *,
-    deviation_p_mw: FloatArray | None = None,
-    deviation_q_mvar: FloatArray | None = None,
+    deviation_p_mw: FloatArray,
+    deviation_q_mvar: FloatArray,
     deviation_sigma_mw: FloatArray | None = None,
     lead_s: float = 0.0,
 ) -> InjectionForecast:
     """Blend the profile with the deviation seen now.
 
     Args:
-        grid: Intervals to forecast.
-        profile_p_mw, profile_q_mvar: Expected by the profile. [MW], [MVar] (t, n)
-        sigma_p_mw, sigma_q_mvar: Deviation of the profile's error. (t, n)
-        error: Error model (time constant, correlation).
-        deviation_p_mw, deviation_q_mvar: Estimate minus profile now. (n,); ``None``: nothing is seen
+        profile: Expectation of the profile alone with the deviation of its error.
+        tau_s: Time constant of that error. [s]
+        deviation_p_mw: Estimate minus profile now, active. [MW] (n,)
+        deviation_q_mvar: Estimate minus profile now, reactive. [MVar] (n,)
         deviation_sigma_mw: Uncertainty of the estimate. [MW] (n,)
         lead_s: From now to the start of the first interval. [s]
     """
+    grid = profile.grid
     leads = lead_s + grid.step_s * (np.arange(grid.count) + 0.5)
-    decay = np.exp(-np.maximum(leads, 0.0) / error.tau_s)[:, None]
-    if deviation_p_mw is None or deviation_q_mvar is None:
-        return InjectionForecast(
-            grid=grid,
-            p_mw=profile_p_mw,
-            q_mvar=profile_q_mvar,
-            sigma_p_mw=sigma_p_mw,
-            sigma_q_mvar=sigma_q_mvar,
-            correlation=error.correlation,
-        )
+    decay = np.exp(-np.maximum(leads, 0.0) / tau_s)[:, None]
     now = np.zeros_like(deviation_p_mw) if deviation_sigma_mw is None else deviation_sigma_mw
-    return InjectionForecast(
-        grid=grid,
-        p_mw=profile_p_mw + decay * deviation_p_mw,
-        q_mvar=profile_q_mvar + decay * deviation_q_mvar,
-        sigma_p_mw=np.sqrt(sigma_p_mw**2 * (1 - decay**2) + (decay * now) ** 2),
-        sigma_q_mvar=np.sqrt(sigma_q_mvar**2 * (1 - decay**2) + (decay * now) ** 2),
-        correlation=error.correlation,
+    return replace(
+        profile,
+        p_mw=profile.p_mw + decay * deviation_p_mw,
+        q_mvar=profile.q_mvar + decay * deviation_q_mvar,
+        sigma_p_mw=np.sqrt(profile.sigma_p_mw**2 * (1 - decay**2) + (decay * now) ** 2),
+        sigma_q_mvar=np.sqrt(profile.sigma_q_mvar**2 * (1 - decay**2) + (decay * now) ** 2),
     )

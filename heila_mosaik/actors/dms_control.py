@@ -1,0 +1,320 @@
+"""Technical process of the DMS: optimise reserved flexibility, check for harm, release."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from heila_mosaik.actors.base import Outbox
+from heila_mosaik.actors.dms_settings import DmsSettings
+from heila_mosaik.domain.congestion import Action, Limits, Redispatch, check_harm, optimise, violations
+from heila_mosaik.domain.congestion.harm import HarmCase
+from heila_mosaik.domain.estimation import Estimate, Estimator
+from heila_mosaik.domain.forecast import Knowledge
+from heila_mosaik.domain.information import ActivationNotification, ActivationRefusal, ReserveNotification
+from heila_mosaik.domain.quantities import FloatArray, Product
+from heila_mosaik.domain.timegrid import TimeGrid
+
+_CALLABLE = (Product.CRP, Product.CRP2)
+
+
+@dataclass(slots=True)
+class _Tracked:
+    """Adjustment in force at one location and the baseline held while it settles."""
+
+    p_mw: float = 0.0
+    q_mvar: float = 0.0
+    changed_at: datetime | None = None
+    held: tuple[float, float] = (0.0, 0.0)
+
+
+class Controller:
+    """Keeps reserves and activations of the DMS.
+
+    Args:
+        settings: Settings of the DMS.
+        estimator: Estimator with the grid engine.
+        knowledge: Injections and locations.
+        limits: Limits of the grid.
+    """
+
+    def __init__(self, settings: DmsSettings, estimator: Estimator, knowledge: Knowledge, limits: Limits) -> None:
+        self.settings, self.estimator, self.knowledge = settings, estimator, knowledge
+        self.limits = limits
+        self.kept = limits.tightened(
+            settings.voltage_margin_pu, settings.loading_margin_percent, settings.loading_margin_percent
+        )
+        self._harm_limits = self._with_actors(limits)
+        self.reserves: dict[str, ReserveNotification] = {}
+        self.active: dict[str, ActivationNotification] = {}
+        self._tracked = {name: _Tracked() for name in knowledge.locations}
+        self._columns = {name: len(knowledge.injections.names) + k for k, name in enumerate(knowledge.locations)}
+        self._withheld: dict[str, datetime] = {}
+        self._used_mwh: dict[str, float] = {}
+        self._lower_since: dict[str, datetime] = {}
+        self._reason = ""
+
+    def _with_actors(self, limits: Limits) -> Limits:
+        low, high = limits.v_min_pu.copy(), limits.v_max_pu.copy()
+        for name, bus in self.knowledge.locations.items():
+            low[bus] = max(low[bus], self.settings.pcc_v_min_pu.get(name, 0.0))
+            high[bus] = min(high[bus], self.settings.pcc_v_max_pu.get(name, float("inf")))
+        return replace(limits, v_min_pu=low, v_max_pu=high)
+
+    def reserve(self, notification: ReserveNotification) -> bool:
+        """Take a reserve; returns whether its location is known."""
+        if notification.location not in self.knowledge.locations:
+            return False
+        self.reserves[notification.id] = notification
+        return True
+
+    def refused(self, refusal: ActivationRefusal, now: datetime) -> None:
+        """The other side could not follow: the reserve rests for a while."""
+        if refusal.reserve in self.reserves:
+            self._withheld[refusal.reserve] = now + timedelta(seconds=self.settings.withhold_s)
+            if self.active.pop(refusal.reserve, None) is not None:
+                self._retrack(now)
+
+    def adjustments(self) -> dict[str, tuple[float, float]]:
+        """Adjustment in force at each location. [MW], [MVar]"""
+        return {name: (tracked.p_mw, tracked.q_mvar) for name, tracked in self._tracked.items()}
+
+    def baseline(self, now: datetime, estimate: Estimate) -> tuple[FloatArray, FloatArray]:
+        """Consumption of every injection as it would be without activations. [MW], [MVar] (n,)"""
+        p, q = estimate.p_mw.copy(), estimate.q_mvar.copy()
+        for name, tracked in self._tracked.items():
+            column = self._columns[name]
+            settling = (
+                tracked.changed_at is not None and (now - tracked.changed_at).total_seconds() < self.settings.settle_s
+            )
+            if settling:
+                p[column], q[column] = tracked.held
+            else:
+                p[column] -= tracked.p_mw
+                q[column] -= tracked.q_mvar
+                tracked.held = (float(p[column]), float(q[column]))
+        return p, q
+
+    def cycle(self, now: datetime, estimate: Estimate, out: Outbox) -> Redispatch | None:
+        """One cycle of the technical process; returns the optimisation if one was needed."""
+        p, q = self.baseline(now, estimate)
+        self._expire(now)
+        ready = self._ready(now)
+        if not self.active:
+            network = self.estimator.engine.network
+            if not ready or not violations(estimate.state, network, self.kept):
+                broken = violations(estimate.state, network, self.limits)
+                self._note(out, f"no reserve can be called; worst {broken[0]}" if broken else "")
+                return None
+        p_bus, q_bus = self.estimator.bus_power(p, q)
+        actions = tuple(self._action(reserve, now) for reserve in ready)
+        answer = optimise(self.estimator.engine, p_bus, q_bus, actions, self.kept)
+        # margins that cannot be kept are no congestion yet
+        broken = violations(answer.state, self.estimator.engine.network, self.limits) if answer.after else ()
+        self._note(out, answer.reason if broken else "")
+        wanted = {
+            reserve.id: _rounded(reserve, float(answer.p_mw[k]), float(answer.q_mvar[k]))
+            for k, reserve in enumerate(ready)
+        }
+        self._hold_back(now, wanted)
+        changed = [reserve for reserve in ready if self._differs(reserve.id, wanted[reserve.id])]
+        if changed and self.settings.harm_check:
+            changed = self._released(now, changed, wanted, p_bus, q_bus, out)
+        for reserve in [*changed, *self._expiring(now, ready, changed)]:
+            self._send(now, reserve, wanted[reserve.id] if reserve in changed else self._present(reserve.id), out)
+        if changed:
+            self._retrack(now)
+        self._account()
+        return answer
+
+    def _ready(self, now: datetime) -> list[ReserveNotification]:
+        """Callable reserves in their delivery period, in the order they were made."""
+        return [
+            reserve
+            for reserve in self.reserves.values()
+            if reserve.product in _CALLABLE
+            and reserve.start <= now < reserve.stop
+            and self._withheld.get(reserve.id, now) <= now
+        ]
+
+    def _expire(self, now: datetime) -> None:
+        over = [key for key, activation in self.active.items() if activation.stop <= now]
+        for key in over:
+            del self.active[key]
+        if over:
+            self._retrack(now)
+        for key in [key for key, reserve in self.reserves.items() if reserve.stop <= now]:
+            del self.reserves[key]
+            self._withheld.pop(key, None)
+            self._used_mwh.pop(key, None)
+            self._lower_since.pop(key, None)
+
+    def _retrack(self, now: datetime) -> None:
+        """Take over the adjustments now in force; a location that changes holds its baseline."""
+        sums = dict.fromkeys(self._tracked, (0.0, 0.0))
+        for activation in self.active.values():
+            p, q = sums[activation.location]
+            sums[activation.location] = (p + activation.p_mw, q + activation.q_mvar)
+        for name, (p, q) in sums.items():
+            tracked = self._tracked[name]
+            if (p, q) != (tracked.p_mw, tracked.q_mvar):
+                tracked.p_mw, tracked.q_mvar, tracked.changed_at = p, q, now
+
+    def _action(self, reserve: ReserveNotification, now: datetime) -> Action:
+        share = 1.0
+        if reserve.group and reserve.group_energy_mwh is not None:
+            used = sum(
+                self._used_mwh.get(other.id, 0.0) for other in self.reserves.values() if other.group == reserve.group
+            )
+            hours = min(self.settings.validity_s, (reserve.stop - now).total_seconds()) / 3600.0
+            widest = max(-reserve.p_min_mw, reserve.p_max_mw) * hours
+            share = min(1.0, max(reserve.group_energy_mwh - used, 0.0) / widest) if widest > 0 else 1.0
+        return Action(
+            name=reserve.id,
+            bus=self.knowledge.locations[reserve.location],
+            p_min_mw=reserve.p_min_mw * share,
+            p_max_mw=reserve.p_max_mw * share,
+            q_min_mvar=reserve.q_min_mvar,
+            q_max_mvar=reserve.q_max_mvar,
+            price_up=reserve.price_eur_per_mwh,
+            price_down=reserve.price_eur_per_mwh,
+            price_q=reserve.reactive_eur_per_mvarh,
+        )
+
+    def _present(self, reserve: str) -> tuple[float, float]:
+        activation = self.active.get(reserve)
+        return (activation.p_mw, activation.q_mvar) if activation is not None else (0.0, 0.0)
+
+    def _hold_back(self, now: datetime, wanted: dict[str, tuple[float, float]]) -> None:
+        """Lower a set point only after a lower one has sufficed for a while, so that it does not chase every load."""
+        for key, want in wanted.items():
+            has = self._present(key)
+            least = [new if abs(new) > abs(old) or new * old < 0 else old for new, old in zip(want, has, strict=True)]
+            if least[0] != has[0] or least[1] != has[1] or has == (0.0, 0.0):
+                self._lower_since.pop(key, None)
+                wanted[key] = (least[0], least[1])
+                continue
+            since = self._lower_since.setdefault(key, now)
+            if (now - since).total_seconds() < self.settings.release_s:
+                wanted[key] = has
+            else:
+                del self._lower_since[key]
+
+    def _differs(self, reserve: str, wanted: tuple[float, float]) -> bool:
+        """Whether a set point moves beyond the dead band; back to zero always counts."""
+        has = self._present(reserve)
+        if wanted == (0.0, 0.0):
+            return has != (0.0, 0.0)
+        bands = (self.settings.dead_band_mw, self.settings.dead_band_mvar)
+        return any(abs(want - old) > band for want, old, band in zip(wanted, has, bands, strict=True))
+
+    def _expiring(
+        self, now: datetime, ready: list[ReserveNotification], changed: list[ReserveNotification]
+    ) -> list[ReserveNotification]:
+        soon = now + timedelta(seconds=2 * self.settings.cycle_s)
+        return [
+            reserve
+            for reserve in ready
+            if reserve not in changed
+            and reserve.id in self.active
+            and self.active[reserve.id].stop <= soon
+            and self.active[reserve.id].stop < reserve.stop
+        ]
+
+    def _released(
+        self,
+        now: datetime,
+        changed: list[ReserveNotification],
+        wanted: dict[str, tuple[float, float]],
+        p_bus: FloatArray,
+        q_bus: FloatArray,
+        out: Outbox,
+    ) -> list[ReserveNotification]:
+        """Changes that do no harm; the others are withheld with the reason."""
+        places = self.knowledge.locations
+        bus = np.array([places[reserve.location] for reserve in changed], dtype=np.int64)
+        p = np.array([wanted[reserve.id][0] for reserve in changed])
+        q = np.array([wanted[reserve.id][1] for reserve in changed])
+        rest_p, rest_q = p_bus.copy(), q_bus.copy()
+        ids = {reserve.id for reserve in changed}
+        for activation in self.active.values():
+            if activation.reserve not in ids:
+                rest_p[places[activation.location]] += activation.p_mw
+                rest_q[places[activation.location]] += activation.q_mvar
+        cases = [HarmCase(name="now", p_mw=rest_p, q_mvar=rest_q)]
+        if self.settings.rebound > 0:
+            cases.append(self._after(now, max(reserve.stop for reserve in changed)))
+        check = check_harm(self.estimator.engine, cases, bus, p, q, self._harm_limits)
+        for harm in check.harms:
+            reserve = changed[harm.activation]
+            self._withhold(now, reserve, wanted[reserve.id], harm.reason, out)
+        return [reserve for reserve, free in zip(changed, check.released, strict=True) if free]
+
+    def _after(self, now: datetime, stop: datetime) -> HarmCase:
+        """The state expected when the reserve has ended and part of its energy comes back."""
+        grid = TimeGrid(start=stop, step_s=self.settings.forecast_step_s, count=1)
+        ahead = self.knowledge.forecast(grid, now, None, None)
+        p_bus, q_bus = self.estimator.bus_power(ahead.p_mw[0], ahead.q_mvar[0])
+        return HarmCase(name="after the reserve ends", p_mw=p_bus, q_mvar=q_bus, share=-self.settings.rebound)
+
+    def _withhold(
+        self, now: datetime, reserve: ReserveNotification, wanted: tuple[float, float], reason: str, out: Outbox
+    ) -> None:
+        self._withheld[reserve.id] = now + timedelta(seconds=self.settings.withhold_s)
+        out.record(
+            "activation_withheld",
+            f"{wanted[0]:.3f} MW, {wanted[1]:.3f} MVar at {reserve.location} not released: {reason}",
+            reserve=reserve.id,
+            location=reserve.location,
+            p_mw=wanted[0],
+            q_mvar=wanted[1],
+        )
+        refusal = ActivationRefusal(
+            id=out.identity("refusal"),
+            reserve=reserve.id,
+            refused_by=self.settings.name,
+            p_mw=wanted[0],
+            q_mvar=wanted[1],
+            start=now,
+            stop=reserve.stop,
+            reason=reason,
+        )
+        out.send(reserve.seller, refusal)
+
+    def _send(self, now: datetime, reserve: ReserveNotification, point: tuple[float, float], out: Outbox) -> None:
+        activation = ActivationNotification(
+            id=out.identity("activation"),
+            reserve=reserve.id,
+            location=reserve.location,
+            start=now,
+            stop=min(reserve.stop, now + timedelta(seconds=self.settings.validity_s)),
+            p_mw=point[0],
+            q_mvar=point[1],
+        )
+        out.send(reserve.seller, activation)
+        if point == (0.0, 0.0):
+            self.active.pop(reserve.id, None)
+        else:
+            self.active[reserve.id] = activation
+
+    def _account(self) -> None:
+        hours = self.settings.cycle_s / 3600.0
+        for key, activation in self.active.items():
+            self._used_mwh[key] = self._used_mwh.get(key, 0.0) + abs(activation.p_mw) * hours
+
+    def _note(self, out: Outbox, reason: str) -> None:
+        """Record what remains broken, once when it begins and once when it ends."""
+        if reason and not self._reason:
+            out.record("congestion_left", reason)
+        elif self._reason and not reason:
+            out.record("congestion_cleared", "all limits hold with the margins kept")
+        self._reason = reason
+
+
+def _rounded(reserve: ReserveNotification, p_mw: float, q_mvar: float) -> tuple[float, float]:
+    """Set point in whole kilowatts, inside the reserve."""
+    p = min(max(round(p_mw, 3), reserve.p_min_mw), reserve.p_max_mw)
+    q = min(max(round(q_mvar, 3), reserve.q_min_mvar), reserve.q_max_mvar)
+    return p + 0.0, q + 0.0
