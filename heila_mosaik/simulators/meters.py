@@ -1,4 +1,8 @@
-"""mosaik simulator ``Meters``: what CEMS and IEDs measure at the resources, and the power at each connection point."""
+"""mosaik simulator ``Meters``: the electrical connection of the resources.
+
+It tells CEMS and IEDs what they measure, sums the power at each point of common coupling, and writes the resources'
+powers into the grid's bulk vectors - the one place where the sign of generation flips.
+"""
 
 from __future__ import annotations
 
@@ -40,12 +44,35 @@ class Controller:
     breakers: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terminals:
+    """Where the resources sit in the grid's tables.
+
+    Attributes:
+        table: ``load``, ``sgen`` or ``storage`` of each resource. (n,)
+        row: Row of each resource in its table. (n,)
+        sizes: Number of rows of each table.
+    """
+
+    table: tuple[str, ...]
+    row: tuple[int, ...]
+    sizes: Mapping[str, int]
+
+    def vectors(self, name: str, powers: Sequence[float]) -> dict[str, list[float]]:
+        """Bulk vectors ``<table>_<name>`` in pandapower's sign, zero where nothing of ours sits."""
+        out = {table: [0.0] * size for table, size in self.sizes.items()}
+        for table, row, power in zip(self.table, self.row, powers, strict=True):
+            out[table][row] += -power if table == "sgen" else power
+        return {f"{table}_{name}": values for table, values in out.items()}
+
+
 class Meters(mosaik_api_v3.Simulator):
     """Meters of the microgrids.
 
     Entity ``Meters``: inputs ``P[MW]``, ``Q[MVar]``, ``soc[%]``, ``P_min[MW]``, ``P_max[MW]`` (lists over resources);
     outputs ``measurements`` (mapping from controller to
-    :class:`~heila_mosaik.domain.information.Measurements`), ``pcc_P[MW]`` and ``pcc_Q[MVar]`` (list over microgrids).
+    :class:`~heila_mosaik.domain.information.Measurements`), ``pcc_P[MW]`` and ``pcc_Q[MVar]`` (list over microgrids),
+    ``pcc`` (mapping from (microgrid, quantity) to value) and ``load_P[MW]`` ... ``storage_Q[MVar]`` for the grid.
     """
 
     def __init__(self) -> None:
@@ -58,6 +85,7 @@ class Meters(mosaik_api_v3.Simulator):
         *,
         resources: Sequence[str],
         controllers: Sequence[Controller],
+        terminals: Terminals,
         start: datetime,
         step_s: int,
         noise: float = 0.005,
@@ -70,20 +98,21 @@ class Meters(mosaik_api_v3.Simulator):
             time_resolution: Length of one mosaik time unit. [s]
             resources: Names in the order of the resource simulator.
             controllers: Who meters what.
+            terminals: Where the resources sit in the grid.
             start: Simulated time at mosaik time 0, aware UTC.
             step_s: Period. [s]
             noise: Standard uncertainty of P and Q relative to the reading (0.5 %: class 0.5 meter). [1]
             seed: Root of the meters' random streams.
         """
-        self._resources, self._controllers = tuple(resources), tuple(controllers)
+        self._resources, self._controllers, self._terminals = tuple(resources), tuple(controllers), terminals
         self._start, self._step_s, self._noise, self._resolution = start, step_s, noise, time_resolution
         self._streams = {c.name: _stream(seed, f"meter {c.name}") for c in controllers}
         self._microgrids = tuple(dict.fromkeys(c.microgrid for c in controllers))
         self._frames = {c.name: self._frame(c) for c in controllers}
-        self._given: dict[str, list[float]] = {}
-        self._out: dict[str, Any] = {"measurements": {}, "pcc_P[MW]": [], "pcc_Q[MVar]": []}
+        self._out: dict[str, Any] = {}
         self._count = 0
-        attrs = [*_COLUMNS, "measurements", "pcc_P[MW]", "pcc_Q[MVar]"]
+        vectors = [f"{table}_{name}" for table in terminals.sizes for name in _METERED]
+        attrs = [*_COLUMNS, "measurements", "pcc_P[MW]", "pcc_Q[MVar]", "pcc", *vectors]
         self.meta["models"] = {"Meters": {"public": True, "params": [], "attrs": attrs}}
         return self.meta
 
@@ -99,10 +128,16 @@ class Meters(mosaik_api_v3.Simulator):
         columns = {name: next(iter(given[name].values())) for name in _COLUMNS}
         at = self._start + timedelta(seconds=time * self._resolution)
         self._count += 1
+        p_mw, q_mvar = self._sums(columns["P[MW]"]), self._sums(columns["Q[MVar]"])
+        pcc = {(name, Quantity.ACTIVE_POWER): p for name, p in zip(self._microgrids, p_mw, strict=True)}
+        pcc |= {(name, Quantity.REACTIVE_POWER): q for name, q in zip(self._microgrids, q_mvar, strict=True)}
         self._out = {
             "measurements": {c.name: self._read(c, columns, at) for c in self._controllers},
-            "pcc_P[MW]": self._sums(columns["P[MW]"]),
-            "pcc_Q[MVar]": self._sums(columns["Q[MVar]"]),
+            "pcc_P[MW]": p_mw,
+            "pcc_Q[MVar]": q_mvar,
+            "pcc": pcc,
+            **self._terminals.vectors("P[MW]", columns["P[MW]"]),
+            **self._terminals.vectors("Q[MVar]", columns["Q[MVar]"]),
         }
         return time + round(self._step_s / self._resolution)
 
