@@ -47,7 +47,6 @@ def _registry() -> JWSRegistry:
 _REGISTRY = _registry()
 _JWE = jwe.JWERegistry(algorithms=["ECDH-ES", "A256GCM"])
 _JWE.max_ciphertext_length = PAYLOAD_MAX
-_JWE.max_plaintext_length = PAYLOAD_MAX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -232,8 +232,9 @@ class MqttEndpoint:
         listed = getattr(packet.properties, "UserProperty", []) if packet.properties else []
         properties = dict(listed)
         content_type = str(getattr(packet.properties, "ContentType", CONTENT_TYPE))
+        encrypted = properties.get("enc") == "1"
         try:
-            message = self._wire.open(bytes(packet.payload), properties.get("jws", ""), encrypted=properties.get("enc") == "1",
+            message = self._wire.open(bytes(packet.payload), properties.get("jws", ""), encrypted=encrypted,
                                       content_type=content_type)  # fmt: skip
         except RefusedError as error:
             if error.reason is Refusal.REPLAYED and packet.dup:

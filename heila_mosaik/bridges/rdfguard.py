@@ -141,7 +141,7 @@ def check_lexical(lexical: str, *, typed: bool = True) -> None:
 
 def _unescape(match: re.Match[str]) -> str:
     code = match.group()
-    return chr(min(int(code[2:], base=16), 0x10FFFF)) if code[1] in "uU" and len(code) > 2 else code[1]
+    return chr(min(int(f"0x{code[2:]}", 0), 0x10FFFF)) if code[1] in "uU" and len(code) > 2 else code[1]
 
 
 def scan_turtle(text: str) -> None:

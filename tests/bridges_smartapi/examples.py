@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """One message of every kind."""
 
 import math

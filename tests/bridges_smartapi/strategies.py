@@ -1,3 +1,4 @@
+# ruff: noqa: PLW0108
 """Hypothesis strategies for every information object."""
 
 import dataclasses
@@ -15,7 +16,7 @@ from heila_mosaik.domain.quantities import Quality, Quantity
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=12)
 names = st.text('abcdefgXYZ 0123456789/-_.äß"\\<>%#漢', min_size=1, max_size=12)
-moments = st.datetimes(datetime(2000, 1, 1), datetime(2090, 1, 1), timezones=st.just(UTC))
+moments = st.integers(0, 3 * 10**15).map(lambda us: datetime(2000, 1, 1, tzinfo=UTC) + timedelta(microseconds=us))
 floats = st.floats(-1e6, 1e6, allow_nan=False)
 
 

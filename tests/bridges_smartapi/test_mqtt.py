@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 import queue
 import shutil
 import socket

@@ -35,8 +35,7 @@ def markdown() -> str:
     for unit in v.UNITS.values():
         accepted = ", ".join(f"`{iri}` (10^{-power})" for iri, power in unit.accepted) or "–"
         parts.append(f"| {unit.name} | `{unit.iri}` | {accepted} |\n")
-    for cls in (*MESSAGES, *(c for c in BY_NAME.values() if c not in MESSAGES)):
-        parts.append(_section(cls))
+    parts += [_section(cls) for cls in (*MESSAGES, *(part for part in BY_NAME.values() if part not in MESSAGES))]
     return "".join(parts)
 
 

@@ -14,7 +14,7 @@ from rdflib.term import Node
 from heila_mosaik.bridges import rdfguard
 from heila_mosaik.bridges.smartapi import vocabulary as v
 from heila_mosaik.bridges.smartapi.graph import Thing, lexical, malformed
-from heila_mosaik.bridges.smartapi.table import BY_NAME, MESSAGES, RANGE_OWNERS, RANGES, Field, Kind, Number, spec
+from heila_mosaik.bridges.smartapi.table import MESSAGES, RANGE_OWNERS, RANGES, Field, Kind, Number, spec
 from heila_mosaik.bridges.smartapi_refusal import Refusal, RefusedError
 from heila_mosaik.domain.information import InformationObject, Measurements, Message, PQProfile
 from heila_mosaik.domain.quantities import Quality, Quantity
@@ -351,7 +351,8 @@ def read_plain(payload: bytes, content_type: str = "text/turtle") -> PlainNotifi
     series = [one for action in actions for one in action.things(f"{v.SMARTAPI}timeSeries")]
     values = [
         PlainValue(quantity=one.kind() or "", unit=one.unit(), value=str(one.one(f"{v.RDF}value") or ""),
-                   minimum=str(one.one(f"{v.SMARTAPI}minimum") or ""), maximum=str(one.one(f"{v.SMARTAPI}maximum") or ""))
+                   minimum=str(one.one(f"{v.SMARTAPI}minimum") or ""),
+                   maximum=str(one.one(f"{v.SMARTAPI}maximum") or ""))
         for one in found
     ]  # fmt: skip
     prices = [price for entity in entities for price in _prices(entity)]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
+from typing import Any
 
 from heila_mosaik.bridges.smartapi import vocabulary as v
 from heila_mosaik.domain import information as info
@@ -107,7 +108,8 @@ NUMBERS: dict[str, Number] = {
 RANGES = ("p_min_mw", "p_max_mw", "q_min_mvar", "q_max_mvar")
 RANGE_OWNERS = ("Offer", "Purchase", "ReserveNotification")
 
-# CIM type beside smartapi:Entity (empty: none maps), and the message of the flexibility trade (USEF/UFTP) or schedule form (IEC 62325).
+# CIM type beside smartapi:Entity (empty: none maps), and the message of the flexibility trade (USEF/UFTP) or the
+# schedule form (IEC 62325).
 ALSO: dict[str, tuple[str, str]] = {
     "Measurements": ("AnalogValue", "CIM AnalogValue, DiscreteValue"),
     "ControlSignal": ("SetPoint", "CIM SetPoint, Command"),
@@ -198,7 +200,7 @@ def _field(field: dataclasses.Field[object], hint: object, *, timed: bool) -> Fi
 
 
 @cache
-def spec(cls: type) -> Spec:
+def spec(cls: type[Any]) -> Spec:
     """Table of a class, derived once.
 
     Args:

@@ -5,6 +5,7 @@ Everything outside ASCII is escaped, so that a receiver may read the bytes under
 
 from __future__ import annotations
 
+import math
 import re
 import zlib
 from datetime import UTC, datetime, timedelta
@@ -133,7 +134,7 @@ class Writer:
 
     def describe(self, thing: Any) -> str:
         """Predicates and objects of an information object or of a part of one."""
-        cls = type(thing)
+        cls: type = type(thing)
         table = spec(cls)
         profile = getattr(thing, "profile", None) if table.profile else None
         kind = getattr(thing, "kind", None)
@@ -164,7 +165,7 @@ class Writer:
         kind_iri, unit_name = v.QUANTITIES[body.quantities[index]]
         unit = self._unit(unit_name)
         value = body.values[index]
-        shown = "" if value != value else f" ; rdf:value {v.to_wire(float(value), unit.exponent)}"
+        shown = "" if math.isnan(value) else f" ; rdf:value {v.to_wire(float(value), unit.exponent)}"
         if unit_name == "bool" and value in (0.0, 1.0):
             shown = f" ; rdf:value {'true' if value else 'false'}"
         return (

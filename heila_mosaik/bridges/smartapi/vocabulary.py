@@ -6,6 +6,7 @@ otherwise; the current ones (``qudt.org``) are accepted too.  A unit that is not
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
@@ -25,7 +26,7 @@ CIM_ACCEPTED = (CIM, "http://iec.ch/TC57/2013/CIM-schema-cim16#", "https://cim.u
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 XSD = "http://www.w3.org/2001/XMLSchema#"
 DCT = "http://purl.org/dc/terms/"
-HEILA = "urn:heila:vocabulary:1#"
+HEILA = "http://heila.example/vocabulary/1#"  # the Smart API library takes only http IRIs for quantities and units
 OBJECT = "urn:heila:object:"
 MESSAGE = "urn:heila:message:"
 ACTIVITY = "urn:heila:activity:"
@@ -161,7 +162,7 @@ def from_wire(number: str, unit_iri: str, unit: str, where: str) -> float:
         value = float(exact) if exponent == 0 or not exact.is_finite() else float(exact.scaleb(-exponent))
     except (InvalidOperation, OverflowError, ValueError):
         value = float("nan")
-    if value != value or value in (float("inf"), float("-inf")):
+    if not math.isfinite(value):
         raise RefusedError(
             Refusal.NOT_FINITE, f"{number!r} is not a finite number", where=where, remedy="send a finite number"
         )
