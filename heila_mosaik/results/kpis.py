@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ def write_kpis(folder: Path) -> dict[str, Any]:
     return figures
 
 
-def limits(run: RunFolder, table: str, field: str, columns: Sequence[str], default: float) -> FloatArray:
+def limits(run: RunFolder, table: str, field: str, columns: Iterable[str], default: float) -> FloatArray:
     """Limit of each column of a series table; unknown limits are ``default``. (n,)"""
     part = run.grid.get(table, {"id": [], field: []})
     known = {str(key): value for key, value in zip(part["id"], part[field], strict=True)}
@@ -116,8 +116,8 @@ def _estimation(run: RunFolder, voltages: pd.DataFrame) -> dict[str, Any]:
 
 
 def _market_figures(run: RunFolder) -> dict[str, Any]:
-    reserves = [r for r in (from_json_dict("ReserveNotification", b) for b in run.bodies("ReserveNotification"))]
-    statements = [s for s in (from_json_dict("SettlementStatement", b) for b in run.bodies("SettlementStatement"))]
+    reserves = [from_json_dict("ReserveNotification", body) for body in run.bodies("ReserveNotification")]
+    statements = [from_json_dict("SettlementStatement", body) for body in run.bodies("SettlementStatement")]
     kept = [r for r in reserves if isinstance(r, ReserveNotification)]
     settled = [s for s in statements if isinstance(s, SettlementStatement)]
     offers = run.bodies("Offer") or _listed_offers(run)

@@ -91,7 +91,9 @@ def _buses(figure: go.Figure, run: RunFolder, grid: dict[str, Any], column: int)
 def _microgrids(figure: go.Figure, grid: dict[str, Any], column: int) -> None:
     buses = grid["buses"]
     place = dict(zip(buses["id"], zip(buses["x"], buses["y"], strict=True), strict=True))
-    marks = [(*place[each["bus"]], each["name"], each["label"]) for each in grid.get("microgrids", [])]
+    marks: list[tuple[Any, ...]] = [
+        (*place[each["bus"]], each["name"], each["label"]) for each in grid.get("microgrids", [])
+    ]
     if not marks:
         return
     figure.add_trace(

@@ -201,7 +201,7 @@ def _withheld(run: RunFolder) -> list[dict[str, Any]]:
     ]
     for record in run.records[run.records["event"] == "activation_withheld"].itertuples():
         values = json.loads(str(record.values))
-        at = pd.Timestamp(record.at).strftime("%Y-%m-%d %H:%M")
+        at = pd.Timestamp(str(record.at)).strftime("%Y-%m-%d %H:%M")
         rows.append({"at": at, "by": record.actor, "p_mw": values.get("p_mw"), "why": record.detail})
     return sorted(rows, key=lambda row: (row["at"], row["by"], row["why"]))
 

@@ -1,0 +1,34 @@
+# make demo | test | lint
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+RUN ?= runs/demo
+
+.PHONY: demo test lint install clean-demo
+
+install: $(STAMP)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# The extras are installed again only when the package metadata changed.
+$(STAMP): setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[smartapi,iec104,study,test,bench,lint]'
+	touch $(STAMP)
+
+demo: $(STAMP) clean-demo
+	$(BIN)/heila run scenarios/congestion_day.yaml --out $(RUN)
+	@echo "open $(CURDIR)/$(RUN)/report.html"
+
+clean-demo:
+	rm -rf $(RUN)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports

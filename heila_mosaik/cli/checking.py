@@ -1,0 +1,23 @@
+"""What ``heila check`` looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from heila_mosaik.errors import Problem, ProblemsError
+from heila_mosaik.study.grid_folder import load_grid_folder
+from heila_mosaik.study.loader import load_scenario
+
+
+def find_problems(path: Path, settings: Sequence[str]) -> tuple[str, tuple[Problem, ...]]:
+    """Subject and problems of a scenario file with its grid, or of a grid folder."""
+    try:
+        if path.is_dir():
+            load_grid_folder(path)
+            return f"grid folder {path}", ()
+        scenario = load_scenario(path, settings).scenario
+        load_grid_folder(scenario.grid_folder())
+    except ProblemsError as error:
+        return error.subject, error.problems
+    return f"scenario {path}", ()
