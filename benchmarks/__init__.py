@@ -1,0 +1,1 @@
+"""Ratios against named baselines, each measured in one run: ``python -m benchmarks.<name>``."""
