@@ -6,6 +6,7 @@ mosaik sees a single simulator.  Measurements come in and set points go out as a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -50,6 +51,7 @@ class ActorHost(mosaik_api_v3.Simulator):
         exchange: Exchange,
         start: datetime,
         step_s: int,
+        probes: Mapping[str, Callable[[], Sequence[float]]] | None = None,
     ) -> dict[str, Any]:
         """Take the exchange to host.
 
@@ -59,7 +61,10 @@ class ActorHost(mosaik_api_v3.Simulator):
             exchange: Actors with their network.
             start: Simulated time at mosaik time 0, aware UTC.
             step_s: Period of the host. [s]
+            probes: Further outputs, read from actors after each step, by attribute name.
         """
+        self._probes = dict(probes or {})
+        self.meta["models"]["Host"]["attrs"] = [*META["models"]["Host"]["attrs"], *self._probes]
         self._exchange, self._start, self._step_s = exchange, start, step_s
         self._resolution = time_resolution
         return self.meta
@@ -81,4 +86,8 @@ class ActorHost(mosaik_api_v3.Simulator):
 
     def get_data(self, outputs: dict[str, list[str]]) -> dict[str, Any]:
         """Controls, deliveries and records of the last step."""
-        return {eid: {attr: getattr(self._cycle, attr) for attr in attrs} for eid, attrs in outputs.items()}
+        return {eid: {attr: self._output(attr) for attr in attrs} for eid, attrs in outputs.items()}
+
+    def _output(self, attr: str) -> Any:
+        probe = self._probes.get(attr)
+        return getattr(self._cycle, attr) if probe is None else list(probe())

@@ -58,6 +58,8 @@ _SCALARS_OUT = (
     Attribute(name="losses[MW]", unit="MW", meaning="Active losses"),
     Attribute(name="converged", unit="", meaning="Whether the step converged"),
     Attribute(name="diverged_count", unit="", meaning="Steps that diverged so far"),
+    Attribute(name="state", unit="", meaning="The whole GridState, for simulators of the same process"),
+    Attribute(name="system", unit="", meaning="List of losses [MW], iterations and whether the step converged"),
 )
 MODELS = (
     Model(
@@ -255,5 +257,9 @@ class GridSimulator(mosaik_api_v3.Simulator):
             return self._converged
         if name == "diverged_count":
             return self.diverged_count
+        if name == "state":
+            return self._state
+        if name == "system":
+            return [self._state.losses_mw, float(self._state.iterations), float(self._converged)]
         source = self._state if name in _OUTPUTS else self._given
         return getattr(source, _OUTPUTS.get(name) or _GIVEN["Grid", name]).tolist()

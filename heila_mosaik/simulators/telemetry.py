@@ -1,0 +1,73 @@
+"""mosaik simulator ``Telemetry``: what the control centre's instruments see of the grid."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import mosaik_api_v3
+
+from heila_mosaik.domain.information import Measurements
+from heila_mosaik.domain.telemetry import MeasurementModel
+from heila_mosaik.simulators.base import Attribute, Model, meta
+
+MODELS = (
+    Model(
+        name="Telemetry",
+        attributes=(
+            Attribute(name="state", unit="", meaning="True state of the grid (GridState)", direction="in"),
+            Attribute(name="pcc", unit="", meaning="True power of each microgrid by quantity", direction="in"),
+            Attribute(name="measurements", unit="", meaning="Measurements by receiving actor"),
+        ),
+    ),
+)
+
+
+class Telemetry(mosaik_api_v3.Simulator):
+    """Measures the grid with noise, delay and dropout as its :class:`MeasurementModel` declares."""
+
+    def __init__(self) -> None:
+        super().__init__(meta("time-based", MODELS))
+
+    def init(
+        self,
+        sid: str,  # noqa: ARG002 - given by mosaik
+        time_resolution: float = 1.0,
+        *,
+        model: MeasurementModel,
+        receiver: str,
+        start: datetime,
+        step_s: int,
+    ) -> Any:
+        """Take the instruments.
+
+        Args:
+            sid: Identity of the simulator.
+            time_resolution: Length of one mosaik time unit. [s]
+            model: The instruments.
+            receiver: Actor that gets the measurements.
+            start: Simulated time at mosaik time 0, aware UTC.
+            step_s: Period. [s]
+        """
+        self._model, self._receiver, self._start, self._step_s = model, receiver, start, step_s
+        self._resolution = time_resolution
+        self._measured: Measurements | None = None
+        return self.meta
+
+    def create(self, num: int, model: str, **model_params: Any) -> Any:  # noqa: ARG002
+        """Create the one entity ``Telemetry``."""
+        if num != 1:
+            raise ValueError(f"Telemetry has exactly one entity {model}, not {num}")
+        return [{"eid": "telemetry", "type": model}]
+
+    def step(self, time: int, inputs: Any, max_advance: int) -> int:  # noqa: ARG002
+        """Measure."""
+        given = inputs["telemetry"]
+        handed = {key: value for source in given.get("pcc", {}).values() for key, value in source.items()}
+        now = self._start + timedelta(seconds=time * self._resolution)
+        self._measured = self._model.measure(now, next(iter(given["state"].values())), handed)
+        return time + round(self._step_s / self._resolution)
+
+    def get_data(self, outputs: dict[str, list[str]]) -> Any:
+        """Measurements of the last step."""
+        return {eid: {attr: {self._receiver: self._measured} for attr in attrs} for eid, attrs in outputs.items()}

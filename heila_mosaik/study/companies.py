@@ -1,0 +1,185 @@
+"""The companies of a study: their settings from the scenario, wired to the same calendar."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+
+import numpy as np
+
+from heila_mosaik.actors.ams import Ams
+from heila_mosaik.actors.base import Actor
+from heila_mosaik.actors.dms import Dms
+from heila_mosaik.actors.dms_settings import DmsSettings
+from heila_mosaik.actors.fmp import Fmp
+from heila_mosaik.actors.mgms import Mgms
+from heila_mosaik.actors.mgms_settings import MgmsSettings
+from heila_mosaik.actors.sau import Sau
+from heila_mosaik.actors.spp import ForecastError, Spp, Truth
+from heila_mosaik.domain.bidding import BiddingPolicy, Variant
+from heila_mosaik.domain.forecast import ErrorModel, InjectionProfile, Injections, Knowledge
+from heila_mosaik.domain.market import ClearingRule, MarketCalendar
+from heila_mosaik.domain.market.awards import Pricing
+from heila_mosaik.domain.network import GridEngine
+from heila_mosaik.domain.verification import Tolerance
+from heila_mosaik.study.microgrid_file import MicrogridPart
+from heila_mosaik.study.microgrids import Plant
+from heila_mosaik.study.schema import Scenario
+
+
+def stream(seed: int, name: str) -> np.random.Generator:
+    """Random generator of a named entity."""
+    return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=tuple(name.encode())))
+
+
+def _clock(text: str, minus_min: int = 0) -> time:
+    moment = datetime.combine(date(2000, 1, 2), time.fromisoformat(text)) - timedelta(minutes=minus_min)
+    return moment.time()
+
+
+def make_calendar(scenario: Scenario) -> MarketCalendar:
+    """Market calendar of a scenario: forecasts come 15 min before flexibility, offers 10 min before their gate."""
+    market, day = scenario.market, scenario.market.day_ahead
+    return MarketCalendar(
+        zone=market.zone,
+        forecast_at=_clock(day.flexibility_at, 15),
+        flexibility_at=_clock(day.flexibility_at),
+        offers_at=_clock(day.offers_at, 10),
+        day_ahead_gate=_clock(day.offers_at),
+        request_at=_clock(day.request_at),
+        bid_at=_clock(day.bids_at, 10),
+        clear_at=_clock(day.clearing_at),
+        intraday=market.intraday.enabled,
+        intraday_lead_s=market.intraday.lead_s,
+        intraday_horizon_s=round(market.intraday.horizon_h * 3600),
+        delivery_s=market.delivery_s,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridKnowledge:
+    """What the DSO knows of its grid.
+
+    Attributes:
+        engine: Compiled grid of its own.
+        names, bus, scale_mva: Injections. (n,)
+        profile: Its forecast of them.
+        locations: Bus position of each microgrid.
+    """
+
+    engine: GridEngine
+    names: tuple[str, ...]
+    bus: Sequence[int]
+    scale_mva: Sequence[float]
+    profile: InjectionProfile
+    locations: Mapping[str, int]
+
+
+def make_dms(
+    scenario: Scenario, known: GridKnowledge, microgrids: Sequence[MicrogridPart], calendar: MarketCalendar
+) -> Dms:
+    """The DMS with its own copy of the grid."""
+    dms = scenario.dms
+    knowledge = Knowledge(
+        injections=Injections(
+            names=known.names,
+            bus=np.asarray(known.bus, np.int64),
+            scale_mva=np.asarray(known.scale_mva, float),
+            profile=known.profile,
+        ),
+        locations=dict(known.locations),
+        location_scale_mva={part.name: part.pcc.s_max_mva or 1.0 for part in microgrids},
+        ext_vm_pu=known.engine.default_input().ext_vm_pu,
+        error=ErrorModel(relative=dms.forecast_error_percent / 100.0),
+    )
+    settings = DmsSettings(
+        cycle_s=dms.cycle_s,
+        horizon_h=dms.horizon_h,
+        forecast_step_s=dms.forecast_step_s,
+        price_limit_eur_per_mwh=dms.price_limit_eur_per_mwh,
+        voltage_margin_pu=dms.voltage_dead_band_pu,
+        loading_margin_percent=dms.loading_dead_band_percent,
+        harm_check=dms.harm_check,
+        settle_s=max(120.0, 2.0 * scenario.step_s),
+        validity_s=max(900.0, 2.0 * dms.cycle_s),
+        telemetry_limit_s=max(300.0, 2.0 * scenario.step_s),
+        record_every_s=max(900, dms.cycle_s),
+    )
+    return Dms(settings, known.engine, knowledge, calendar)
+
+
+def make_mgms(scenario: Scenario, part: MicrogridPart, plant: Plant, typical: Mapping[str, Sequence[float]]) -> Mgms:
+    """The MGMS of one microgrid."""
+    controllers = plant.controller_of()
+    names = [resource.name for resource in part.resources]
+    settings = MgmsSettings(
+        microgrid=part.name,
+        resources={name: plant.specs[name] for name in names},
+        controllers={name: controllers[name] for name in names},
+        breaker=part.pcc.breaker,
+        product=scenario.market.products[0],
+        day_ahead_h=(_utc_hour(scenario, scenario.market.day_ahead.flexibility_at),),
+        intraday_s=3600,
+        control_s=max(60, scenario.step_s),
+        settlement_s=max(scenario.microgrids.settlement_s, scenario.step_s),
+        verification_delay_s=max(120, 2 * scenario.step_s),
+        distributed=(scenario.microgrids.control or part.control) == "distributed",
+        prices=scenario.market.commercial == "mgms_prices",
+        baseline_method=scenario.microgrids.baseline_method,
+        typical={name: typical[name] for name in names if name in typical},
+    )
+    return Mgms(f"mgms_{part.name}", settings)
+
+
+def _utc_hour(scenario: Scenario, clock: str) -> float:
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - only here
+
+    local = datetime.combine(
+        scenario.start_utc.date(), time.fromisoformat(clock), tzinfo=ZoneInfo(scenario.market.zone)
+    )
+    offset = local.utcoffset()
+    assert offset is not None
+    return (local.hour + local.minute / 60 - offset.total_seconds() / 3600) % 24
+
+
+def make_companies(
+    scenario: Scenario,
+    microgrids: Sequence[MicrogridPart],
+    plant: Plant,
+    truth: Truth,
+    known: GridKnowledge,
+    typical: Mapping[str, Sequence[float]],
+) -> tuple[tuple[Actor, ...], Dms]:
+    """All actors of a study in the order in which they act at equal times, and the DMS among them."""
+    calendar = make_calendar(scenario)
+    market = scenario.market
+    dms = make_dms(scenario, known, microgrids, calendar)
+    controllers = [mgms for part in microgrids for mgms in (f"mgms_{part.name}",)]
+    spp = Spp(
+        calendar=calendar,
+        truth=truth,
+        subscribers=("ams", *controllers),
+        generator=stream(scenario.seed, "spp"),
+        error=ForecastError(
+            irradiance_share=scenario.spp.weather_error_percent / 100.0,
+            price_share=scenario.spp.price_error_percent / 100.0,
+        ),
+        horizon_h=round(scenario.spp.horizon_h),
+    )
+    fmp = Fmp(
+        calendar=calendar,
+        rule=ClearingRule(pricing=Pricing(market.clearing)),
+        tolerance=Tolerance(share=scenario.microgrids.tolerance_percent / 100.0),
+    )
+    ams = Ams(calendar=calendar, policy=BiddingPolicy(variant=Variant(market.commercial)))
+    actors: tuple[Actor, ...] = (
+        spp,
+        Sau(),
+        *plant.fields,
+        *(make_mgms(scenario, part, plant, typical) for part in microgrids),
+        ams,
+        dms,
+        fmp,
+    )
+    return actors, dms

@@ -1,0 +1,156 @@
+"""The one place that wires simulators: profiles, resources, meters, grid, telemetry, actors, recorder."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from heila_mosaik.domain.profiles import Follower, ProfileTable
+from heila_mosaik.domain.resources import ResourceSpec
+from heila_mosaik.domain.telemetry import MeasurementModel
+from heila_mosaik.simulators.exchange import Exchange
+from heila_mosaik.simulators.meters import Controller, Terminals
+from heila_mosaik.simulators.recorder import Append, Sink
+
+SIMULATORS: dict[str, Any] = {
+    "Profiles": {"python": "heila_mosaik.simulators.profiles:Profiles"},
+    "Resources": {"python": "heila_mosaik.simulators.resources:Simulator"},
+    "Meters": {"python": "heila_mosaik.simulators.meters:Meters"},
+    "Grid": {"python": "heila_mosaik.simulators.grid:GridSimulator"},
+    "Telemetry": {"python": "heila_mosaik.simulators.telemetry:Telemetry"},
+    "ActorHost": {"python": "heila_mosaik.simulators.actor:ActorHost"},
+    "Recorder": {"python": "heila_mosaik.simulators.recorder:Recorder"},
+}
+_GRID_TABLES = {
+    "bus_vm_pu": "Vm[pu]",
+    "line_loading_percent": "line_loading[%]",
+    "trafo_loading_percent": "trafo_loading[%]",
+    "load_p_mw": "load_P[MW]",
+    "load_q_mvar": "load_Q[MVar]",
+    "sgen_p_mw": "sgen_P[MW]",
+    "sgen_q_mvar": "sgen_Q[MVar]",
+    "storage_p_mw": "storage_P[MW]",
+    "storage_q_mvar": "storage_Q[MVar]",
+    "ext_p_mw": "ext_P[MW]",
+    "ext_q_mvar": "ext_Q[MVar]",
+    "system": "system",
+}
+_RESOURCE_TABLES = {"resource_p_mw": "P[MW]", "resource_q_mvar": "Q[MVar]", "resource_soc_percent": "soc[%]"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Everything a run is made of, in process.
+
+    Attributes:
+        start: Simulated start, aware UTC.
+        steps: Number of steps.
+        step_s: Length of a step. [s]
+        seed: Seed of all random streams.
+        net: pandapower net, microgrids attached.
+        on_divergence: ``stop``, ``hold`` or ``skip``.
+        failed: Folder for diverged cases.
+        table: Profiles, weather included.
+        followers: What follows them, by bulk attribute of the grid.
+        specs: Resources.
+        controllers: Who meters what.
+        terminals: Where the resources sit in the grid.
+        measuring: Telemetry of the grid; ``None``: nobody trades.
+        exchange: Actors; ``None``: nobody trades.
+        probes: Series read from actors after each step, by table.
+        sink: Takes messages and records.
+        tables: ``append`` of each series table.
+        tick: Called with the simulated time after each step.
+    """
+
+    start: datetime
+    steps: int
+    step_s: int
+    seed: int
+    net: Any
+    on_divergence: str
+    failed: Path
+    table: ProfileTable
+    followers: Mapping[str, Follower]
+    specs: Mapping[str, ResourceSpec]
+    controllers: Sequence[Controller]
+    terminals: Terminals
+    measuring: MeasurementModel | None
+    exchange: Exchange | None
+    probes: Mapping[str, Callable[[], Sequence[float]]]
+    sink: Sink
+    tables: Mapping[str, Append]
+    tick: Callable[[datetime], None] | None = None
+
+
+def run_world(parts: Parts) -> None:
+    """Build the mosaik world and run it to the end."""
+    import mosaik  # noqa: PLC0415 - slow import, needed only for a run
+
+    logging.getLogger("mosaik").setLevel(logging.WARNING)
+    _quiet()
+    world = mosaik.World(SIMULATORS, cache=False, skip_greetings=True)
+    try:
+        _wire(world, parts)
+        world.run(until=parts.steps * parts.step_s, print_progress=False)
+    finally:
+        world.shutdown()
+
+
+def _quiet() -> None:
+    from loguru import logger  # noqa: PLC0415 - mosaik's logger
+
+    logger.disable("mosaik")
+    logger.disable("mosaik_api_v3")
+    warnings.filterwarnings("ignore", message=".*print_progress.*")
+
+
+def _wire(world: Any, parts: Parts) -> None:
+    clock = {"start": parts.start, "step_s": parts.step_s}
+    profiles = world.start("Profiles", table=parts.table, followers=parts.followers, **clock).Profiles()
+    resources = world.start("Resources", start=parts.start, step_size=parts.step_s, seed=parts.seed).Resources(
+        resources=dict(parts.specs)
+    )
+    meters = world.start(
+        "Meters",
+        resources=tuple(parts.specs),
+        controllers=parts.controllers,
+        terminals=parts.terminals,
+        seed=parts.seed,
+        **clock,
+    ).Meters()
+    grid = world.start("Grid", step_size=parts.step_s).Grid(
+        net=parts.net, on_divergence=parts.on_divergence, failed_folder=parts.failed
+    )
+    recorder = world.start("Recorder", sink=parts.sink, tables=parts.tables, tick=parts.tick, **clock).Recorder()
+    world.connect(profiles, resources, "exogenous")
+    world.connect(resources, meters, "P[MW]", "Q[MVar]", "soc[%]", "P_min[MW]", "P_max[MW]")
+    world.connect(profiles, grid, *parts.followers)
+    world.connect(meters, grid, *(f"{table}_{q}" for table in parts.terminals.sizes for q in ("P[MW]", "Q[MVar]")))
+    for table, attr in _GRID_TABLES.items():
+        if table in parts.tables:
+            world.connect(grid, recorder, (attr, table))
+    for table, attr in _RESOURCE_TABLES.items():
+        if table in parts.tables:
+            world.connect(resources, recorder, (attr, table))
+    if "pcc_p_mw" in parts.tables:
+        world.connect(meters, recorder, ("pcc_P[MW]", "pcc_p_mw"))
+    if parts.exchange is not None:
+        _wire_actors(world, parts, resources, meters, grid, recorder)
+
+
+def _wire_actors(world: Any, parts: Parts, resources: Any, meters: Any, grid: Any, recorder: Any) -> None:
+    clock = {"start": parts.start, "step_s": parts.step_s}
+    telemetry = world.start("Telemetry", model=parts.measuring, receiver="sau", **clock).Telemetry()
+    host = world.start("ActorHost", exchange=parts.exchange, probes=parts.probes, **clock).Host()
+    world.connect(grid, telemetry, "state")
+    world.connect(meters, telemetry, "pcc")
+    world.connect(telemetry, host, "measurements")
+    world.connect(meters, host, "measurements")
+    world.connect(host, resources, "controls", time_shifted=True, initial_data={"controls": []})
+    world.connect(host, recorder, "deliveries", "records", *(name for name in parts.probes if name in parts.tables))
