@@ -59,18 +59,27 @@ class CommandLedger:
 
     Args:
         readback_timeout_s: Time within which the read-back must arrive. [s]
+        keep: Orders kept; the audit keeps all.
     """
 
-    def __init__(self, readback_timeout_s: float = 5.0) -> None:
+    def __init__(self, readback_timeout_s: float = 5.0, keep: int = 10_000) -> None:
         self._timeout = readback_timeout_s
+        self._keep = keep
+        self._last_id = 0
         self._entries: dict[int, Entry] = {}
         self._current: dict[str, int] = {}
         self._points: dict[str, Point] = {}
 
     @property
     def entries(self) -> Sequence[Entry]:
-        """All orders in the order they were sent."""
+        """Orders in the order they were sent, the last ``keep`` of them."""
         return tuple(self._entries.values())
+
+    @property
+    def unknown(self) -> tuple[Entry, ...]:
+        """Orders an operator has to look at."""
+        newest = (self._entries[identity] for identity in self._current.values())
+        return tuple(entry for entry in newest if entry.state is State.UNKNOWN)
 
     def entry(self, identity: int) -> Entry:
         """One order."""
@@ -84,14 +93,20 @@ class CommandLedger:
         entry = self._entries[identity]
         return entry if entry.state in (*OPEN_STATES, State.UNKNOWN) else None
 
+    def blocked_safe(self, point: Point, value: float) -> Entry | None:
+        """As :meth:`blocked` for a fallback: opening passes a pending closing, but never repeats an opening."""
+        entry = self.blocked(point)
+        return None if entry is not None and value == 0.0 and entry.value == 1.0 else entry
+
     def sent(self, at_s: float, point: Point, value: float, cause: str) -> tuple[Entry, ...]:
         """An order is handed to the wire; returns the new entry and the set point it supersedes, if any."""
         changed: list[Entry] = []
         earlier = self._current.get(point.name)
         if earlier is not None and self._entries[earlier].state in OPEN_STATES:
             changed.append(self._move(earlier, at_s, State.SUPERSEDED, "a newer order followed"))
+        self._last_id += 1
         entry = Entry(
-            id=len(self._entries) + 1,
+            id=self._last_id,
             name=point.name,
             value=value,
             cause=cause,
@@ -102,13 +117,14 @@ class CommandLedger:
         self._entries[entry.id] = entry
         self._current[point.name] = entry.id
         self._points[point.name] = point
+        self._forget()
         return (entry, *changed)
 
     def answered(self, at_s: float, identity: int, positive: bool | None, detail: str) -> Entry:
         """The station answered: confirmed activation, refused it, or (``None``) did not say."""
         entry = self._entries[identity]
         if entry.state is not State.SENT:
-            return entry
+            return replace(entry, detail=detail)
         if positive is None:
             return replace(entry, detail=detail)
         return self._move(identity, at_s, State.ACKNOWLEDGED if positive else State.REFUSED, detail)
@@ -127,10 +143,10 @@ class CommandLedger:
 
     def expire(self, at_s: float) -> tuple[Entry, ...]:
         """Orders whose read-back is overdue become UNKNOWN."""
+        # Only the newest order of a point can be open: a newer one supersedes it.
+        newest = [self._entries[identity] for identity in self._current.values()]
         overdue = [
-            entry.id
-            for entry in self._entries.values()
-            if entry.state in OPEN_STATES and at_s - entry.sent_at_s > self._timeout
+            entry.id for entry in newest if entry.state in OPEN_STATES and at_s - entry.sent_at_s > self._timeout
         ]
         detail = f"no read-back within {self._timeout:g} s; it may have been executed: look, then resolve"
         return tuple(self._move(identity, at_s, State.UNKNOWN, detail) for identity in overdue)
@@ -144,6 +160,15 @@ class CommandLedger:
         if self._entries[identity].state is not State.UNKNOWN:
             raise ValueError(f"order {identity} is {self._entries[identity].state.value}, not unknown")
         return self._move(identity, at_s, State.RESOLVED, f"resolved by {who}")
+
+    def _forget(self) -> None:
+        """Drop the oldest order that no point refers to any more."""
+        if len(self._entries) <= self._keep:
+            return
+        current = tuple(self._current.values())
+        oldest = next((identity for identity in self._entries if identity not in current), None)
+        if oldest is not None:
+            del self._entries[oldest]
 
     def _move(self, identity: int, at_s: float, state: State, detail: str) -> Entry:
         entry = replace(self._entries[identity], state=state, state_at_s=at_s, detail=detail)

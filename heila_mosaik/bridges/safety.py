@@ -16,10 +16,11 @@ Pure: no clock, no input or output; the same events give the same reactions.  Ru
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from heila_mosaik.bridges.points import Fallback, Point, PointList
+from heila_mosaik.bridges.safety_state import Control
 from heila_mosaik.bridges.safety_types import (
+    Answered,
     Arm,
     Disarm,
     EmergencyStop,
@@ -41,21 +42,6 @@ from heila_mosaik.bridges.safety_types import (
 from heila_mosaik.domain.quantities import Quality
 
 
-@dataclass(slots=True)
-class _Control:
-    """State of one control point."""
-
-    point: Point
-    phase: Phase = Phase.DISARMED
-    armed_until_s: float = -math.inf
-    written: float | None = None
-    written_at_s: float = -math.inf
-    requested_at_s: float = -math.inf
-    target: float | None = None
-    cause: str = ""
-    released_at_s: float = -math.inf
-
-
 class SafetyMachine:
     """Decides what may go on the wire.
 
@@ -67,7 +53,7 @@ class SafetyMachine:
     def __init__(self, points: PointList, settings: SafetySettings | None = None) -> None:
         self._points = points
         self._settings = settings or SafetySettings()
-        self._controls = {point.name: _Control(point) for point in points.controlled}
+        self._controls = {point.name: Control(point) for point in points.controlled}
         self._observed: dict[str, Observed] = {}
         self._now = -math.inf
         self._study_at = -math.inf
@@ -88,8 +74,12 @@ class SafetyMachine:
         return self._controls[name].phase
 
     def setpoint(self, name: str) -> float | None:
-        """Value last written to a control point since it was armed, study unit."""
+        """Value last written to a control point since it was armed, study unit; NaN: not known what was taken."""
         return self._controls[name].written
+
+    def hold(self, name: str) -> None:
+        """An order is on its way: write no further ramp step until :class:`Answered`."""
+        self._controls[name].busy = True
 
     def armed_until_s(self, name: str) -> float:
         """When the arming of a control point ends."""
@@ -100,8 +90,8 @@ class SafetyMachine:
         self._writes, self._refusals = [], []
         if not math.isfinite(event.at_s) or event.at_s < self._now:
             if isinstance(event, Requested) or not math.isfinite(event.at_s):
-                name, value = (event.name, event.value) if isinstance(event, Requested) else ("", math.nan)
-                self._refuse(name, value, Reason.CLOCK_BACKWARDS, f"time {event.at_s} after {self._now}")
+                asked = (event.name, event.value) if isinstance(event, Requested) else ("", math.nan)
+                self._refuse(*asked, Reason.CLOCK_BACKWARDS, f"time {event.at_s} after {self._now}")
                 return self._reaction()
         else:
             self._now = event.at_s
@@ -130,6 +120,22 @@ class SafetyMachine:
                 self._emergency()
             case Reset():
                 self._stopped = False
+            case Answered():
+                self._answered(event)
+
+    def _answered(self, event: Answered) -> None:
+        control = self._controls[event.name]
+        control.busy = False
+        if event.positive or control.written is None:
+            return
+        point = control.point
+        again, late = event.positive is False, self._now - control.released_at_s > point.fallback_within_s
+        if point.type.is_setpoint:
+            # Where the equipment stands is not known any more: the ramp starts again from the read-back.
+            again, control.written, control.target = True, math.nan, None
+        failed = control.cause == "fallback" and control.phase is Phase.DISARMED
+        if failed and again and not late and point.fallback is not Fallback.HOLD:
+            control.phase = Phase.RELEASING
 
     def _disarm(self, names: tuple[str, ...]) -> None:
         for name in names or tuple(self._controls):
@@ -144,7 +150,7 @@ class SafetyMachine:
             Refusal(at_s=self._now, name=name, value=value, reason=reason, detail=detail, cause=cause)
         )
 
-    def _write(self, control: _Control, value: float, kind: Kind) -> None:
+    def _write(self, control: Control, value: float, kind: Kind) -> None:
         control.written, control.written_at_s = value, self._now
         self._writes.append(Write(at_s=self._now, name=control.point.name, value=value, kind=kind, cause=control.cause))
 
@@ -198,7 +204,7 @@ class SafetyMachine:
                 control.phase = Phase.ARMED
                 control.armed_until_s = self._now + event.duration_s
 
-    def _release(self, control: _Control, *, lost: bool) -> None:
+    def _release(self, control: Control, *, lost: bool) -> None:
         """Stop taking orders for a point and start its fallback if there is one to carry out."""
         if control.phase is not Phase.ARMED:
             return
@@ -212,7 +218,7 @@ class SafetyMachine:
         if control.phase is Phase.RELEASING:
             self._fall_back(control)
 
-    def _fall_back(self, control: _Control) -> None:
+    def _fall_back(self, control: Control) -> None:
         point = control.point
         if self._now - control.released_at_s > point.fallback_within_s:
             detail = f"not sent within {point.fallback_within_s:g} s; the equipment's own watchdog must act"
@@ -222,6 +228,9 @@ class SafetyMachine:
         if not self._link or self._blocked(point, 0.0, opening=point.type.is_switch_command) is not None:
             return
         if point.type.is_switch_command:
+            if self._now - control.fell_back_at_s < point.min_interval_s:
+                return
+            control.fell_back_at_s = self._now
             self._write(control, 0.0, Kind.FALLBACK)
         else:
             self._step_towards(control, 0.0, Kind.FALLBACK)
@@ -267,7 +276,7 @@ class SafetyMachine:
             control.target = event.value
             self._step_towards(control, event.value, Kind.REQUEST)
 
-    def _permission(self, control: _Control, event: Requested) -> tuple[Reason, str] | None:
+    def _permission(self, control: Control, event: Requested) -> tuple[Reason, str] | None:
         """Whether the point takes orders at all just now."""
         age = self._now - event.valued_at_s
         if self._stopped:
@@ -278,7 +287,7 @@ class SafetyMachine:
             return Reason.NOT_ARMED, "dry run: the point is not armed"
         return self._timely(control, age)
 
-    def _timely(self, control: _Control, age: float) -> tuple[Reason, str] | None:
+    def _timely(self, control: Control, age: float) -> tuple[Reason, str] | None:
         if not self._link:
             return Reason.LINK_DOWN, "the link is not open for orders"
         if not 0.0 <= age <= self._settings.value_max_age_s:
@@ -287,7 +296,7 @@ class SafetyMachine:
             return Reason.TOO_FREQUENT, f"orders at least {control.point.min_interval_s:g} s apart"
         return None
 
-    def _plausible(self, control: _Control, event: Requested) -> tuple[Reason, str] | None:
+    def _plausible(self, control: Control, event: Requested) -> tuple[Reason, str] | None:
         """Whether the value itself is allowed."""
         point = control.point
         if not math.isfinite(event.value):
@@ -324,7 +333,7 @@ class SafetyMachine:
             return Reason.NO_PERMISSION, f"{point.permission or 'synchronism check'} does not permit closing"
         return None
 
-    def _too_far(self, control: _Control, event: Requested) -> tuple[Reason, str] | None:
+    def _too_far(self, control: Control, event: Requested) -> tuple[Reason, str] | None:
         """Whether the jump from where the equipment stands is allowed."""
         if control.point.type.is_switch_command:
             return None
@@ -335,15 +344,16 @@ class SafetyMachine:
             return Reason.STEP_TOO_LARGE, f"from {origin:g} by more than {control.point.max_step:g}"
         return None
 
-    def _origin(self, control: _Control) -> float | None:
-        return self._good(control.point.feedback) if control.written is None else control.written
+    def _origin(self, control: Control) -> float | None:
+        known = control.written is not None and not math.isnan(control.written)
+        return control.written if known else self._good(control.point.feedback)
 
-    def _step_towards(self, control: _Control, target: float, kind: Kind) -> None:
+    def _step_towards(self, control: Control, target: float, kind: Kind) -> None:
         """Write the next value on the way to ``target`` if it is due; limits win over the ramp."""
         point = control.point
         origin = self._origin(control)
         elapsed = self._now - control.written_at_s
-        if origin is None or elapsed < point.min_interval_s or elapsed <= 0.0:
+        if control.busy or origin is None or elapsed < point.min_interval_s or elapsed <= 0.0:
             return
         reach = min(elapsed, self._settings.ramp_credit_s) * point.ramp_per_s
         value = target if abs(target - origin) <= reach else origin + math.copysign(reach, target - origin)
@@ -359,7 +369,7 @@ class SafetyMachine:
                 self._continue_ramp(control, control.target)
         self._signs_of_life()
 
-    def _continue_ramp(self, control: _Control, target: float) -> None:
+    def _continue_ramp(self, control: Control, target: float) -> None:
         refusal = self._blocked(control.point, target, opening=False)
         if refusal is not None:
             control.target = None

@@ -31,6 +31,8 @@ class Reason(StrEnum):
     CLOCK_BACKWARDS = "clock_backwards"
     FALLBACK_MISSED = "fallback_missed"
     BAD_DURATION = "bad_duration"
+    ORDER_PENDING = "order_pending"
+    AUDIT_FAILED = "audit_failed"
 
 
 class Kind(StrEnum):
@@ -146,13 +148,24 @@ class Requested:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """The station answered an order: it confirmed, refused, or (``None``) did not say."""
+
+    at_s: float
+    name: str
+    positive: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
     """Time has passed."""
 
     at_s: float
 
 
-Event: TypeAlias = Observed | StudyAlive | LinkChanged | Arm | Disarm | EmergencyStop | Reset | Requested | Tick
+Event: TypeAlias = (
+    Observed | StudyAlive | LinkChanged | Arm | Disarm | EmergencyStop | Reset | Requested | Answered | Tick
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

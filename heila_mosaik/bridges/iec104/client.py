@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Protocol, TypeAlias
 
 from heila_mosaik.bridges.points import Point
+from heila_mosaik.bridges.safety_gate import Cleared
 from heila_mosaik.domain.quantities import Quality
 
 
@@ -35,6 +36,8 @@ class LinkSettings:
         w: Frames received before acknowledging.
         answer_s: Time for the station to answer an order or an interrogation. [s]
         reconnect_s: Pause before connecting again. [s]
+        refresh_s: Time between two interrogations while open, so that unchanged values stay fresh. [s]
+        queue_size: Most events waiting to be read; beyond, the oldest values are dropped and counted.
     """
 
     host: str
@@ -47,6 +50,8 @@ class LinkSettings:
     w: int = 8
     answer_s: float = 5.0
     reconnect_s: float = 1.0
+    refresh_s: float = 3.0
+    queue_size: int = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +85,16 @@ class Answer:
 
 
 class Iec104Client(Protocol):
-    """One link.  No method sends an order twice."""
+    """One link.  It sends nothing that :class:`~heila_mosaik.bridges.safety_gate.Gate` has not cleared."""
 
     @property
     def state(self) -> LinkState:
         """State of the link."""
+        ...
+
+    @property
+    def lost(self) -> int:
+        """Events dropped because nobody read them in time."""
         ...
 
     async def start(self) -> None:
@@ -99,6 +109,6 @@ class Iec104Client(Protocol):
         """Next value or change of state, in the order of arrival."""
         ...
 
-    async def order(self, point: Point, value: float) -> Answer:
-        """Send one order, study unit; selects first where the point says so.  Success is the read-back, not this."""
+    async def order(self, cleared: Cleared) -> Answer:
+        """Send one cleared order; selects first where the point says so.  Success is the read-back, not this."""
         ...

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from datetime import UTC, datetime
 from typing import Any
 
 from hat.drivers import iec104, tcp
 
 from heila_mosaik.bridges.iec104.client import Answer, LinkEvent, LinkSettings, LinkState, Received, StateChanged
+from heila_mosaik.bridges.iec104.events import EventQueue
 from heila_mosaik.bridges.points import Direction, Point, PointList, PointType
+from heila_mosaik.bridges.safety_gate import Cleared
+from heila_mosaik.bridges.safety_types import Kind
 from heila_mosaik.domain.quantities import Quality
 
+_LOG = logging.getLogger(__name__)
 _STATION_INTERROGATION = 20
 
 
@@ -52,7 +57,7 @@ class HatClient:
         self._settings = settings
         self._points = points
         self._state = LinkState.CLOSED
-        self._events: asyncio.Queue[LinkEvent] = asyncio.Queue()
+        self._events = EventQueue(settings.queue_size)
         self._pending: dict[tuple[str, int, int], asyncio.Future[Answer]] = {}
         self._conn: iec104.Connection | None = None
         self._task: asyncio.Task[None] | None = None
@@ -62,9 +67,15 @@ class HatClient:
         """State of the link."""
         return self._state
 
+    @property
+    def lost(self) -> int:
+        """Events dropped because nobody read them in time."""
+        return self._events.lost
+
     async def start(self) -> None:
         """Begin to connect."""
-        self._task = asyncio.create_task(self._run())
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
         """Close the link."""
@@ -78,16 +89,28 @@ class HatClient:
         """Next value or change of state."""
         return await self._events.get()
 
-    async def order(self, point: Point, value: float) -> Answer:
+    async def order(self, cleared: Cleared) -> Answer:
         """Send one order once; an answer that does not come is unknown."""
+        cleared.spend()
+        point, value = cleared.point, cleared.value
         if self._state is not LinkState.OPEN:
             return Answer(positive=False, detail=f"not sent: link is {self._state.value}")
+        if cleared.kind in (Kind.EMERGENCY, Kind.FALLBACK):
+            self._overtake(point)
         if point.select:
             selected = await self._ask_order(point, value, select=True)
             if not selected.positive:
                 # A selection operates nothing, so a missing answer to it is a plain failure.
                 return Answer(positive=False, detail=f"select: {selected.detail}")
+        if cleared.revoked:
+            return Answer(positive=False, detail=f"not sent: {cleared.revoked}")
         return await self._ask_order(point, value, select=False)
+
+    def _overtake(self, point: Point) -> None:
+        """Going to the safe state does not wait for the answer to an earlier order."""
+        earlier = self._pending.pop(("command", point.station, point.address), None)
+        if earlier is not None and not earlier.done():
+            earlier.set_result(Answer(positive=None, detail="overtaken by the fallback"))
 
     async def _ask_order(self, point: Point, value: float, *, select: bool) -> Answer:
         message = iec104.CommandMsg(
@@ -118,12 +141,13 @@ class HatClient:
         except ConnectionError:
             return Answer(positive=None, detail="link lost before the answer")
         finally:
-            self._pending.pop(key, None)
+            if self._pending.get(key) is future:
+                del self._pending[key]
 
     def _enter(self, state: LinkState, detail: str = "") -> None:
         if state is not self._state:
             self._state = state
-            self._events.put_nowait(StateChanged(state=state, detail=detail))
+            self._events.put(StateChanged(state=state, detail=detail))
 
     async def _run(self) -> None:
         while True:
@@ -131,6 +155,10 @@ class HatClient:
                 await self._session()
             except (OSError, TimeoutError) as error:
                 self._enter(LinkState.CLOSED, str(error) or type(error).__name__)
+            except Exception as error:
+                # Whatever a gateway sends must not end the link for good: a dead task looks like a quiet one.
+                _LOG.exception("link to %s:%s failed", self._settings.host, self._settings.port)
+                self._enter(LinkState.CLOSED, f"{type(error).__name__}: {error}")
             await asyncio.sleep(self._settings.reconnect_s)
 
     async def _session(self) -> None:
@@ -147,42 +175,70 @@ class HatClient:
             )
         self._conn = conn
         listener = asyncio.create_task(self._listen(conn))
+        refresher: asyncio.Task[None] | None = None
         try:
             await self._start_up()
+            refresher = asyncio.create_task(self._refresh())
             await listener
+        except Exception as error:
+            self._enter(LinkState.CLOSED, f"{type(error).__name__}: {error}")
+            raise
         finally:
-            listener.cancel()
             self._conn = None
-            await conn.async_close()
             self._enter(LinkState.CLOSED, "link lost")
+            for task in (listener, refresher):
+                if task is not None:
+                    task.cancel()
+                    await asyncio.gather(task, return_exceptions=True)
+            await conn.async_close()
+
+    async def _interrogate(self, station: int) -> Answer:
+        cause = iec104.CommandReqCause.ACTIVATION
+        request = iec104.InterrogationMsg(False, 0, station, _STATION_INTERROGATION, False, cause)
+        return await self._ask(("interrogation", station, 0), request)
+
+    async def _refresh(self) -> None:
+        """Interrogate now and then: a value that does not change sends no event and would look stale."""
+        while self._conn is not None:
+            await asyncio.sleep(self._settings.refresh_s)
+            for station in self._points.stations:
+                answer = await self._interrogate(station)
+                if not answer.positive:
+                    _LOG.warning("interrogation of station %s: %s", station, answer.detail)
 
     async def _start_up(self) -> None:
         self._enter(LinkState.INTERROGATING)
         for station in self._points.stations:
-            request = iec104.InterrogationMsg(
-                False, 0, station, _STATION_INTERROGATION, False, iec104.CommandReqCause.ACTIVATION
-            )
-            await self._require(("interrogation", station, 0), request)
+            self._require(f"interrogation of station {station}", await self._interrogate(station))
         self._enter(LinkState.SYNCHRONISING)
         for station in self._points.stations:
             time = iec104.time_from_datetime(datetime.now(UTC))
             request = iec104.ClockSyncMsg(False, 0, station, time, False, iec104.ClockSyncReqCause.ACTIVATION)
-            await self._require(("clock", station, 0), request)
+            answer = await self._ask(("clock", station, 0), request)
+            self._require(f"clock synchronisation of station {station}", answer)
         self._enter(LinkState.OPEN)
 
-    async def _require(self, key: tuple[str, int, int], message: Any) -> None:
-        answer = await self._ask(key, message)
+    @staticmethod
+    def _require(what: str, answer: Answer) -> None:
         if not answer.positive:
-            raise ConnectionError(f"{key[0]} of station {key[1]}: {answer.detail}")
+            raise ConnectionError(f"{what}: {answer.detail}")
 
     async def _listen(self, conn: iec104.Connection) -> None:
-        with contextlib.suppress(ConnectionError):
-            while True:
-                for message in await conn.receive():
-                    self._take(message)
-        for future in self._pending.values():
-            if not future.done():
-                future.set_result(Answer(positive=None, detail="link lost before the answer"))
+        try:
+            with contextlib.suppress(ConnectionError):
+                while True:
+                    for message in await conn.receive():
+                        self._take_safely(message)
+        finally:
+            for future in self._pending.values():
+                if not future.done():
+                    future.set_result(Answer(positive=None, detail="link lost before the answer"))
+
+    def _take_safely(self, message: Any) -> None:
+        try:
+            self._take(message)
+        except Exception:
+            _LOG.exception("message left out: %r", message)
 
     def _take(self, message: Any) -> None:
         match message:
@@ -214,6 +270,6 @@ class HatClient:
         wire = float(value.value.value if hasattr(value.value, "value") else value.value)
         cause = message.cause if isinstance(message.cause, int) else message.cause.value
         stamp = iec104.time_to_datetime(message.time).isoformat() if message.time is not None else None
-        self._events.put_nowait(
+        self._events.put(
             Received(point=point, wire=wire, quality=_quality(message.data.quality), cause=cause, device_time=stamp)
         )
