@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -92,9 +91,8 @@ def run_world(parts: Parts) -> None:
     """Build the mosaik world and run it to the end."""
     import mosaik  # noqa: PLC0415 - slow import, needed only for a run
 
-    logging.getLogger("mosaik").setLevel(logging.WARNING)
-    _quiet()
     world = mosaik.World(SIMULATORS, cache=False, skip_greetings=True)
+    _quiet()  # after the world is made: mosaik enables its own log then
     try:
         _wire(world, parts)
         world.run(until=parts.steps * parts.step_s, print_progress=False)

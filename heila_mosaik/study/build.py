@@ -1,0 +1,182 @@
+"""From a scenario to everything a run is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from heila_mosaik.domain.codec import from_json_dict, to_json_dict
+from heila_mosaik.domain.information import Message
+from heila_mosaik.domain.network import GridEngine, Network
+from heila_mosaik.domain.telemetry import MeasurementModel, standard_points
+from heila_mosaik.gridmodel import compile_net
+from heila_mosaik.gridmodel.study_net import NetLimits, StudyNet, prepare_net
+from heila_mosaik.simulators.exchange import Exchange
+from heila_mosaik.simulators.meters import Terminals
+from heila_mosaik.simulators.network import CommunicationNetwork, Link
+from heila_mosaik.study.companies import GridKnowledge, make_companies, stream
+from heila_mosaik.study.environment import DsoForecast, Environment, injection_names, make_environment, own_rows
+from heila_mosaik.study.gridfolder import GridFolder, load_grid_folder
+from heila_mosaik.study.microgrids import Plant, connections, make_plant
+from heila_mosaik.study.schema import Scenario
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """A scenario built: grid, resources, series; actors are made per run because they carry state.
+
+    Attributes:
+        scenario: The scenario.
+        folder: Grid folder.
+        net: pandapower net with microgrids.
+        engine: Compiled grid.
+        plant: Resources and controllers; their actors serve one run.
+        environment: Profiles, weather, prices.
+    """
+
+    scenario: Scenario
+    folder: GridFolder
+    net: StudyNet
+    engine: GridEngine
+    plant: Plant
+    environment: Environment
+
+    @property
+    def network(self) -> Network:
+        """Tables of the grid."""
+        return self.engine.network
+
+
+def build_study(scenario: Scenario) -> Study:
+    """Read the grid folder and the series, attach microgrids, compile.
+
+    Raises:
+        ProblemsError: With what is wrong in grid folder or series.
+    """
+    folder = load_grid_folder(scenario.grid_folder())
+    limits = NetLimits(
+        v_min_pu=scenario.limits.v_min_pu,
+        v_max_pu=scenario.limits.v_max_pu,
+        line_loading_percent=scenario.limits.line_loading_percent,
+        trafo_loading_percent=scenario.limits.trafo_loading_percent,
+    )
+    net = prepare_net(
+        folder.net_path,
+        connections(folder.microgrids),
+        der_growth=scenario.growth.der,
+        load_growth=scenario.growth.load,
+        limits=limits,
+    )
+    plant = make_plant(folder.microgrids, scenario.microgrids.control)
+    return Study(
+        scenario=scenario,
+        folder=folder,
+        net=net,
+        engine=compile_net(net.net, folder.name),
+        plant=plant,
+        environment=make_environment(scenario, folder, net, plant),
+    )
+
+
+def terminals(study: Study) -> Terminals:
+    """Rows of the resources in the grid's tables."""
+    network = study.network
+    tables = {"load": network.loads, "sgen": network.sgens, "storage": network.storages}
+    rows = {kind: {int(element): row for row, element in enumerate(table.ids)} for kind, table in tables.items()}
+    where = element_map(study)
+    return Terminals(
+        table=tuple(where[name][0] for name in study.plant.specs),
+        row=tuple(rows[where[name][0]][where[name][1]] for name in study.plant.specs),
+        sizes={kind: len(table.ids) for kind, table in tables.items()},
+    )
+
+
+def element_map(study: Study) -> dict[str, tuple[str, int]]:
+    """(table, pandapower index) of every resource."""
+    return {name: place for added in study.net.microgrids.values() for name, place in added.elements.items()}
+
+
+def measuring(study: Study) -> MeasurementModel:
+    """Telemetry of the substation, its feeders and the points of common coupling."""
+    network, telemetry = study.network, study.scenario.telemetry
+    busbars = set(network.trafos.to_bus.tolist()) or set(network.ext_grids.bus.tolist())
+    feeders = tuple(
+        f"line.{int(line)}"
+        for line, start in zip(network.lines.ids, network.lines.from_bus, strict=True)
+        if int(start) in busbars
+    )
+    trafos = tuple(f"trafo.{int(trafo)}" for trafo in network.trafos.ids)
+    points = standard_points(
+        network,
+        (*trafos, *feeders),
+        tuple(study.net.microgrids),
+        voltage_relative=telemetry.voltage_noise_percent / 100.0,
+        power_relative=telemetry.power_noise_percent / 100.0,
+    )
+    return MeasurementModel(
+        network,
+        "sau",
+        points,
+        stream(study.scenario.seed, "telemetry"),
+        delay_s=telemetry.delay_s,
+        dropout=telemetry.dropout,
+    )
+
+
+def _knowledge(study: Study) -> GridKnowledge:
+    network = study.network
+    taken = {kind: {e for t, e in element_map(study).values() if t == kind} for kind in ("load", "sgen")}
+    rows: dict[str, tuple[int, ...]] = {}
+    for kind, table, ratings in (
+        ("load", network.loads, study.net.loads),
+        ("sgen", network.sgens, study.net.sgens),
+    ):
+        own = frozenset(row for row, element in enumerate(table.ids) if int(element) in taken[kind])
+        rows[kind] = own_rows(ratings, own)
+    load, sgen = list(rows["load"]), list(rows["sgen"])
+    position = {int(bus): place for place, bus in enumerate(network.bus_ids)}
+    return GridKnowledge(
+        engine=study.engine.copy(),
+        names=(
+            *injection_names("load", network.loads, rows["load"]),
+            *injection_names("sgen", network.sgens, rows["sgen"]),
+        ),
+        bus=np.concatenate([network.loads.bus[load], network.sgens.bus[sgen]]).tolist(),
+        scale_mva=np.concatenate([network.loads.scale[load], network.sgens.scale[sgen]]).tolist(),
+        profile=DsoForecast(
+            study.environment, network, rows, study.scenario.dms.forecast_error_percent / 100.0, study.scenario.seed
+        ),
+        locations={name: position[added.bus] for name, added in study.net.microgrids.items()},
+    )
+
+
+def _through_json(message: Message) -> Message:
+    body = from_json_dict(type(message.body).__name__, to_json_dict(message.body))
+    return Message(id=message.id, sender=message.sender, receiver=message.receiver, sent_at=message.sent_at, body=body)
+
+
+def make_exchange(study: Study) -> tuple[Exchange, Mapping[str, Callable[[], Sequence[float]]]]:
+    """Actors with their network, and the series read from them after each step."""
+    scenario = study.scenario
+    actors, dms = make_companies(
+        scenario, study.folder.microgrids, study.plant, study.environment.truth, _knowledge(study), {}
+    )
+    network = CommunicationNetwork(
+        Link(
+            delay_ms=scenario.network.delay_mean_ms,
+            jitter_ms=scenario.network.delay_std_ms,
+            loss=scenario.network.loss,
+        ),
+        seed=scenario.seed,
+    )
+    missing = [float("nan")] * len(study.network.bus_ids)
+
+    def estimate() -> Sequence[float]:
+        found: Any = dms.estimate
+        return missing if found is None else found.state.vm_pu.tolist()
+
+    exchange = Exchange(actors, network, translate=_through_json if scenario.messages == "json" else None)
+    return exchange, {"estimate_vm_pu": estimate}

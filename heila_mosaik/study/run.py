@@ -1,0 +1,153 @@
+"""Runs a scenario: baseline and flexibility, into one run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from heila_mosaik.gridmodel.study_net import save_net
+from heila_mosaik.results.gridmap import MicrogridEntry, ResourceEntry, describe_grid
+from heila_mosaik.results.store import RunStore
+from heila_mosaik.study.build import Study, build_study, make_exchange, measuring, terminals
+from heila_mosaik.study.loader import dump_scenario
+from heila_mosaik.study.microgrids import make_plant
+from heila_mosaik.study.progress import Progress
+from heila_mosaik.study.schema import Scenario
+from heila_mosaik.study.world import Parts, run_world
+
+Report = Callable[[Progress], None]
+
+
+def run_scenario(
+    scenario: Scenario,
+    out: Path,
+    *,
+    baseline: bool = True,
+    progress: Report | None = None,
+) -> Path:
+    """Run a scenario.
+
+    Args:
+        scenario: Checked scenario.
+        out: Run folder to make; must not exist.
+        baseline: Whether the same day without any trade is run first, into ``<out>/baseline``.
+        progress: Told how far the run has come.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ProblemsError: With what is wrong in grid folder or series.
+        HeilaError: If the run cannot go on; the folder is then marked incomplete and stays readable.
+    """
+    if progress is not None:
+        progress(
+            Progress(phase="build", simulated=scenario.start_utc, start=scenario.start_utc, stop=scenario.stop_utc)
+        )
+    study = build_study(scenario)
+    with _store(study, out) as store:
+        if baseline and scenario.flexibility:
+            with _store(study, out / "baseline", flexibility=False) as other:
+                _run(study, other, "baseline", progress, flexibility=False)
+        _run(study, store, "flexibility" if scenario.flexibility else "baseline", progress, scenario.flexibility)
+    return out
+
+
+def _store(study: Study, folder: Path, *, flexibility: bool = True) -> RunStore:
+    scenario = study.scenario
+    if not flexibility:
+        scenario = scenario.model_copy(update={"flexibility": False})
+    store = RunStore(
+        folder,
+        scenario_yaml=dump_scenario(scenario),
+        name=scenario.name,
+        seed=scenario.seed,
+        part_rows=scenario.results.series_part_rows,
+        provenance={"grid": study.folder.name, "grid_checksums": dict(study.folder.checksums)},
+    )
+    store.write_json("grid.json", describe(study))
+    save_net(study.net.net, folder / "net.json")
+    return store
+
+
+def _run(study: Study, store: RunStore, phase: str, progress: Report | None, flexibility: bool) -> None:
+    scenario = study.scenario
+    # CEMS and IEDs carry state: every run gets fresh ones.
+    fresh = replace(study, plant=make_plant(study.folder.microgrids, scenario.microgrids.control))
+    exchange, probes = make_exchange(fresh) if flexibility else (None, {})
+    columns = _columns(fresh)
+    wanted = [name for name in scenario.results.record if flexibility or name != "estimate_vm_pu"]
+
+    def tick(now: datetime) -> None:
+        if progress is not None:
+            progress(Progress(phase=phase, simulated=now, start=scenario.start_utc, stop=scenario.stop_utc))
+
+    run_world(
+        Parts(
+            start=scenario.start_utc,
+            steps=scenario.steps,
+            step_s=scenario.step_s,
+            seed=scenario.seed,
+            net=fresh.net.net,
+            on_divergence=scenario.divergence,
+            failed=store.folder / "failed",
+            table=fresh.environment.table,
+            followers=fresh.environment.followers,
+            specs=fresh.plant.specs,
+            controllers=fresh.plant.controllers,
+            terminals=terminals(fresh),
+            measuring=measuring(fresh) if flexibility else None,
+            exchange=exchange,
+            probes=probes,
+            sink=store,
+            tables={name: store.series(name, columns[name]).append for name in wanted},
+            tick=tick,
+        )
+    )
+
+
+def _columns(study: Study) -> dict[str, list[str]]:
+    network = study.network
+
+    def ids(values: Any) -> list[str]:
+        return [str(int(value)) for value in values]
+
+    columns = {
+        "bus_vm_pu": ids(network.bus_ids),
+        "estimate_vm_pu": ids(network.bus_ids),
+        "line_loading_percent": ids(network.lines.ids),
+        "trafo_loading_percent": ids(network.trafos.ids),
+        "system": ["losses_mw", "iterations", "converged"],
+        "pcc_p_mw": list(study.net.microgrids),
+    }
+    tables = {"load": network.loads, "sgen": network.sgens, "storage": network.storages, "ext": network.ext_grids}
+    for kind, table in tables.items():
+        columns[f"{kind}_p_mw"] = columns[f"{kind}_q_mvar"] = ids(table.ids)
+    for name in ("resource_p_mw", "resource_q_mvar", "resource_soc_percent"):
+        columns[name] = list(study.plant.specs)
+    return columns
+
+
+def describe(study: Study) -> dict[str, Any]:
+    """``grid.json`` of a run folder: what the report needs to know of the grid."""
+    entries = [
+        MicrogridEntry(
+            name=part.name,
+            label=part.label or part.name,
+            bus=study.net.microgrids[part.name].bus,
+            resources=tuple(
+                ResourceEntry(
+                    name=resource.name,
+                    kind=resource.type,
+                    table=study.net.microgrids[part.name].elements[resource.name][0],
+                    element=study.net.microgrids[part.name].elements[resource.name][1],
+                )
+                for resource in part.resources
+            ),
+        )
+        for part in study.folder.microgrids
+    ]
+    return describe_grid(study.network, entries)
