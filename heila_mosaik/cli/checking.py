@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from heila_mosaik.errors import Problem, ProblemsError
-from heila_mosaik.study.grid_folder import load_grid_folder
+from heila_mosaik.study.gridfolder import load_grid_folder
 from heila_mosaik.study.loader import load_scenario
 
 

@@ -16,6 +16,7 @@ from heila_mosaik.domain import kpi
 from heila_mosaik.domain.codec import from_json_dict
 from heila_mosaik.domain.information import ReserveNotification, SettlementStatement
 from heila_mosaik.domain.quantities import FloatArray
+from heila_mosaik.results.flows import offers
 from heila_mosaik.results.folder import RunFolder
 from heila_mosaik.results.manifest import Manifest
 
@@ -120,19 +121,18 @@ def _market_figures(run: RunFolder) -> dict[str, Any]:
     statements = [from_json_dict("SettlementStatement", body) for body in run.bodies("SettlementStatement")]
     kept = [r for r in reserves if isinstance(r, ReserveNotification)]
     settled = [s for s in statements if isinstance(s, SettlementStatement)]
-    offers = run.bodies("Offer") or _listed_offers(run)
+    found = offers(run)
     offered: dict[str, float] = {}
-    for offer in offers:
+    for offer in found:
         hours = (pd.Timestamp(offer["stop"]) - pd.Timestamp(offer["start"])).total_seconds() / 3600.0
         volume = (float(offer["p_max_mw"]) - float(offer["p_min_mw"])) * hours
         offered[offer["location"]] = offered.get(offer["location"], 0.0) + volume
     flexibility = kpi.flexibility(kept, settled)
     reserved = flexibility.reserved_up_mwh + flexibility.reserved_down_mwh
-    refusals = run.bodies("ActivationRefusal")
     return {
         "market": {
             "requests": len(run.bodies("FlexibilityRequest")),
-            "offers": len(offers),
+            "offers": len(found),
             "bids": len(run.bodies("Bid")),
             "reserves": len({r.id for r in kept}),
             "offered_mwh": sum(offered.values()),
@@ -141,16 +141,35 @@ def _market_figures(run: RunFolder) -> dict[str, Any]:
         "flexibility": {
             **asdict(flexibility),
             "activations": len(run.bodies("ActivationNotification")),
-            "withheld": len(refusals) + int((run.records["event"] == "activation_withheld").sum()),
+            "withheld": len(withheld(run)),
             "cost_eur": sum(s.availability_eur + s.activation_eur + s.reactive_eur - s.penalty_eur for s in settled),
         },
         "payments_eur": kpi.payments_eur(settled),
     }
 
 
-def _listed_offers(run: RunFolder) -> list[dict[str, Any]]:
-    found = {offer["id"]: offer for listed in run.bodies("OfferList") for offer in listed["offers"]}
-    return [found[key] for key in sorted(found)]
+def withheld(run: RunFolder) -> list[dict[str, Any]]:
+    """Activations found and not released, or refused: ``at``, ``by``, ``p_mw`` and ``why``, in order of time.
+
+    An actor that sends refusals also records each of them; the record counts only where no message was sent.
+    """
+    refusals = run.bodies("ActivationRefusal")
+    rows = [
+        {
+            "at": body["start"][:16].replace("T", " "),
+            "by": body["refused_by"],
+            "p_mw": body["p_mw"],
+            "why": body["reason"],
+        }
+        for body in refusals
+    ]
+    senders = sorted({row["by"] for row in rows})
+    events = run.records[(run.records["event"] == "activation_withheld") & ~run.records["actor"].isin(senders)]
+    for record in events.to_dict("records"):
+        p_mw = json.loads(record["values"]).get("p_mw")
+        at = record["at"].strftime("%Y-%m-%d %H:%M")
+        rows.append({"at": at, "by": record["actor"], "p_mw": p_mw, "why": record["detail"]})
+    return sorted(rows, key=lambda row: (row["at"], row["by"], row["why"]))
 
 
 def _message_figures(run: RunFolder) -> dict[str, Any]:

@@ -77,10 +77,11 @@ def _buses(figure: go.Figure, run: RunFolder, grid: dict[str, Any], column: int)
         broken = (v_min is not None and low < v_min - 1e-6) or (v_max is not None and high > v_max + 1e-6)
         group = "voltage outside limits" if broken else "voltage within limits"
         groups[group].append((x, y, f"bus.{bus} {name}: {low:.4f} to {high:.4f} pu"))
+    nothing: list[Any] = [None]  # keeps the entry in the legend
     for (name, points), colour in zip(groups.items(), ("#46586b", "#b3202c"), strict=True):
         figure.add_trace(
             go.Scatter(
-                x=[p[0] for p in points] or [None], y=[p[1] for p in points] or [None], text=[p[2] for p in points],
+                x=[p[0] for p in points] or nothing, y=[p[1] for p in points] or nothing, text=[p[2] for p in points],
                 mode="markers", hoverinfo="text", name=name, legendgroup=name, showlegend=column == 1,
                 marker={"color": colour, "size": 5 if colour == "#46586b" else 9},
             ),

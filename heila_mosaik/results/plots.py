@@ -47,7 +47,7 @@ def timeline(run: RunFolder) -> go.Figure | None:
         rows=4,
         cols=1,
         shared_xaxes=True,
-        vertical_spacing=0.045,
+        vertical_spacing=0.06,
         row_heights=[0.2, 0.3, 0.25, 0.25],
         subplot_titles=(
             "The process: when each step was sent (dot) and the delivery it is for (bar)",
@@ -64,7 +64,7 @@ def timeline(run: RunFolder) -> go.Figure | None:
     figure.update_annotations(font_size=13, x=0, xanchor="left")
     figure = style(figure, 980)
     figure.update_layout(legend={"y": 1.04}, margin={"t": 80}, hovermode="closest")
-    figure.update_xaxes(range=[loading.index[0], loading.index[-1]], showticklabels=True)
+    figure.update_xaxes(range=[loading.index[0], loading.index[-1]])
     return figure
 
 
@@ -129,18 +129,16 @@ def merit_order(run: RunFolder) -> go.Figure | None:
     widths = np.array([each["p_max_mw"] - each["p_min_mw"] for each in ordered])
     left = np.concatenate(([0.0], np.cumsum(widths)[:-1]))
     figure = go.Figure()
-    for label, colour, test in (
-        ("cleared", AFTER, lambda key: key in reserved),
-        ("bid for, not cleared", "#8fb3dd", lambda key: key in bought and key not in reserved),
-        ("not wanted", "#d5dae1", lambda key: key not in bought and key not in reserved),
-    ):
-        rows = [k for k, each in enumerate(ordered) if test(each["id"])]
+    ids = [each["id"] for each in ordered]
+    fates = ["cleared" if key in reserved else "bid for" if key in bought else "not wanted" for key in ids]
+    for label, colour in (("cleared", AFTER), ("bid for", "#8fb3dd"), ("not wanted", "#d5dae1")):
+        rows = [k for k, fate in enumerate(fates) if fate == label]
         text = [f"{ordered[k]['location']} {ordered[k]['start'][:16]}<br>{ordered[k]['id']}" for k in rows]
         figure.add_bar(
             x=left[rows], y=[ordered[k]["price_eur_per_mwh"] for k in rows], width=widths[rows], offset=0, name=label,
             marker={"color": colour, "line": {"color": "white", "width": 0.5}}, hovertext=text,
         )  # fmt: skip
-    figure.update_xaxes(title="offered range, cumulated [MW]")
+    figure.update_xaxes(title="offered range, cumulated [MW]", range=[0.0, float(widths.sum())])
     figure.update_yaxes(title="price [EUR/MWh]")
     style(figure, 340)
     return figure.update_layout(hovermode="closest")

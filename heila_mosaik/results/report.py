@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from plotly.offline import get_plotlyjs
 
 from heila_mosaik.results import plots
 from heila_mosaik.results.folder import RunFolder
-from heila_mosaik.results.kpis import compute_kpis
+from heila_mosaik.results.kpis import compute_kpis, withheld
 from heila_mosaik.results.plotmap import grid_map
 
 _SHOWN_WITHHELD = 40
@@ -51,9 +49,10 @@ def write_report(folder: Path) -> Path:
 
 def render(run: RunFolder) -> str:
     """HTML text of the report."""
-    figures = compute_kpis(run)
+    figures, refused = compute_kpis(run), withheld(run)
     environment = Environment(
-        loader=PackageLoader("heila_mosaik.results"), autoescape=select_autoescape(default=True), undefined=StrictUndefined,
+        loader=PackageLoader("heila_mosaik.results"), autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     return environment.get_template("report.html.j2").render(
@@ -67,8 +66,8 @@ def render(run: RunFolder) -> str:
         charts={name: _html(name, figure) for name, figure in _charts(run).items()},
         sequence=_sequence(run),
         payments=sorted(figures["payments_eur"].items(), key=lambda pair: (-pair[1], pair[0])),
-        withheld=_withheld(run)[:_SHOWN_WITHHELD],
-        withheld_total=len(_withheld(run)),
+        withheld=refused[:_SHOWN_WITHHELD],
+        withheld_total=len(refused),
         description=_description(run),
     )
 
@@ -85,22 +84,18 @@ def headline(figures: dict[str, Any]) -> list[str]:
         said.append(
             f"Without flexibility the grid would have seen {_span(before)} of congestion, summed over elements "
             f"({_parts(figures['baseline'])}). With flexibility {_span(after)} remained"
-            + (
-                f" ({_parts(figures)}): {100 * (1 - after / before):.1f} % less."
-                if after
-                else ": all of it was removed."
-            )
+            + (f" ({_parts(figures)}): {1 - after / before:.1%} less." if after else ": all of it was removed.")
         )
     market, flexibility = figures["market"], figures["flexibility"]
     if market["reserves"]:
         said.append(
-            f"{market['offers']} offers answered {market['requests']} requests; {market['reserves']} reserves were "
-            f"cleared and called {flexibility['activations']} times. {flexibility['delivered_mwh']:.2f} MWh of "
+            f"Requests of the DSO: {market['requests']}; offers: {market['offers']}; "
+            f"reserves cleared: {market['reserves']}; set points called: {flexibility['activations']}. {flexibility['delivered_mwh']:.2f} MWh of "
             f"{flexibility['requested_mwh']:.2f} MWh called were delivered, for {flexibility['cost_eur']:.2f} EUR."
         )
     if flexibility["withheld"]:
         said.append(
-            f"{flexibility['withheld']} activations were found and not released because they would have done harm; "
+            f"Activations withheld because they would have done harm, or refused: {flexibility['withheld']}; "
             "the reasons are listed below."
         )
     if figures["diverged_steps"]:
@@ -176,34 +171,16 @@ def _congestion_rows(figures: dict[str, Any]) -> list[dict[str, Any]]:
 def _sequence(run: RunFolder) -> list[dict[str, Any]]:
     rows = []
     for (kind, sender, receiver), part in run.messages.groupby(["kind", "sender", "receiver"], sort=True):
-        transfer = (part["delivered_at"] - part["sent_at"]).dt.total_seconds() * 1000.0
-        median = transfer.median()
+        transfer = (part["delivered_at"] - part["sent_at"]).dropna().dt.total_seconds() * 1000.0
         rows.append(
             {
                 "kind": kind, "sender": sender, "receiver": receiver, "count": len(part),
                 "lost": int((part["status"] != "delivered").sum()),
                 "first": part["sent_at"].min(), "last": part["sent_at"].max(),
-                "median_ms": None if pd.isna(median) else float(median),
+                "median_ms": float(transfer.median()) if len(transfer) else None,
             }
         )  # fmt: skip
     return sorted(rows, key=lambda row: (row["first"], row["kind"], row["sender"], row["receiver"]))
-
-
-def _withheld(run: RunFolder) -> list[dict[str, Any]]:
-    rows = [
-        {
-            "at": body["start"][:16].replace("T", " "),
-            "by": body["refused_by"],
-            "p_mw": body["p_mw"],
-            "why": body["reason"],
-        }
-        for body in run.bodies("ActivationRefusal")
-    ]
-    for record in run.records[run.records["event"] == "activation_withheld"].itertuples():
-        values = json.loads(str(record.values))
-        at = pd.Timestamp(str(record.at)).strftime("%Y-%m-%d %H:%M")
-        rows.append({"at": at, "by": record.actor, "p_mw": values.get("p_mw"), "why": record.detail})
-    return sorted(rows, key=lambda row: (row["at"], row["by"], row["why"]))
 
 
 def _description(run: RunFolder) -> str:

@@ -173,9 +173,10 @@ def _apply(setting: str, document: Document) -> None:
     if not isinstance(document.data, dict):
         document.data = {}
     holder = document.data
-    for part in keys[:-1]:
+    for depth, part in enumerate(keys[:-1], 1):
         if not isinstance(holder.get(part), dict):
             holder[part] = {}
+            document.places[keys[:depth]] = source
         holder = holder[part]
     holder[keys[-1]] = value.data
     document.places[keys] = source

@@ -1,0 +1,113 @@
+"""Key figures, report and comparison of a synthetic study whose figures are known."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from heila_mosaik.results.compare import compare
+from heila_mosaik.results.flows import flows
+from heila_mosaik.results.folder import RunFolder
+from heila_mosaik.results.kpis import compute_kpis, write_kpis
+from heila_mosaik.results.report import headline, render, write_report
+from tests.results.fake import STEP_S, bump, write_study
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return RunFolder(write_study(tmp_path_factory.mktemp("study") / "run"))
+
+
+def test_congestion_is_counted_as_in_the_data(run):
+    figures = compute_kpis(run)
+    for relief, part in ((20.0, figures), (0.0, figures["baseline"])):
+        steps = int((55.0 + bump(60.0 - relief) > 100.001).sum())
+        assert part["congestion"]["line_current"]["elements"].get("line.1", 0.0) == steps * STEP_S / 60
+    assert figures["baseline"]["worst"]["line_loading_percent"]["value"] == pytest.approx(115.0)
+    assert figures["baseline"]["worst"]["line_loading_percent"]["element"] == "line.1"
+    assert figures["baseline"]["congestion"]["overvoltage"]["elements"].keys() == {"bus.2"}
+
+
+def test_curtailment_is_what_the_baseline_fed_more(run):
+    expected = bump(20.0).sum() / 60 * STEP_S / 3600
+    assert compute_kpis(run)["energy"]["curtailed_mwh"] == pytest.approx(expected)
+
+
+def test_market_figures_count_an_object_sent_twice_once(run):
+    figures = compute_kpis(run)
+    assert figures["market"]["offers"] == 4
+    assert figures["market"]["reserves"] == 1
+    assert figures["flexibility"]["activations"] == 3
+    assert figures["flexibility"]["withheld"] == 1
+    assert figures["flexibility"]["cost_eur"] == pytest.approx(43.4)
+    assert sum(figures["payments_eur"].values()) == pytest.approx(0.0)
+
+
+def test_kpis_file_is_strict_json_and_stable(tmp_path):
+    folder = write_study(tmp_path / "run")
+    write_kpis(folder)
+    first = (folder / "kpis.json").read_bytes()
+    write_kpis(folder)
+    assert (folder / "kpis.json").read_bytes() == first
+    json.loads(first, parse_constant=lambda name: pytest.fail(f"{name} in kpis.json"))
+    assert RunFolder(folder).damaged() == ()
+
+
+def test_a_later_activation_replaces_an_earlier_one(run):
+    times = run.series("bus_vm_pu").index
+    volumes = flows(run, times)
+    clock = times.strftime("%H:%M").tolist()
+    assert volumes.activated[clock.index("11:30")] == 0.2
+    assert volumes.activated[clock.index("12:00")] == 0.45
+    assert volumes.activated[clock.index("13:00")] == 0.25
+    assert volumes.activated[clock.index("13:30")] == 0.0
+    assert volumes.cleared_high[clock.index("12:00")] == 0.5
+    assert volumes.delivered[clock.index("11:30")] == pytest.approx(0.19)
+    assert np.isnan(volumes.delivered[clock.index("09:00")])
+    assert volumes.offered_high[clock.index("12:00")] == pytest.approx(1.4)
+
+
+def test_report_works_without_network_and_tells_the_story(run):
+    page = render(run)
+    body = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    assert body.count("<title>") == 1
+    assert not re.findall(r"""(?:src|href)=["']?(?:https?:)?//""", body)
+    for figure in ("timeline", "voltage", "duration", "merit", "map", "estimation"):
+        assert f'id="figure-{figure}"' in page
+    assert "would load line.0 to 101.2 %" in body
+    assert "Consumption is positive everywhere" in body
+    assert any("Without flexibility the grid would have seen" in sentence for sentence in headline(compute_kpis(run)))
+
+
+def test_report_of_an_incomplete_run_without_messages(tmp_path):
+    folder = tmp_path / "run"
+    write_study(folder, baseline=False)
+    for part in (folder / "messages").iterdir():
+        part.unlink()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest.update(status="incomplete", reason="interrupted")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    page = write_report(folder).read_text()
+    assert "incomplete" in page
+    assert "no baseline was made" in page
+
+
+def test_report_of_an_empty_run(tmp_path):
+    from tests.results.test_store import make
+
+    with make(tmp_path / "run"):
+        pass
+    assert "No limit was passed" in write_report(tmp_path / "run").read_text()
+
+
+def test_comparison_names_settings_and_figures(run, tmp_path):
+    other = write_study(tmp_path / "other", baseline=False)
+    text = (other / "scenario.resolved.yaml").read_text().replace("pay_as_bid", "pay_as_clear")
+    (other / "scenario.resolved.yaml").write_text(text)
+    found = compare(run, RunFolder(other))
+    assert [(d.key, d.first, d.second) for d in found["settings"]] == [
+        ("market.clearing", "pay_as_bid", "pay_as_clear")
+    ]
+    changes = {d.key: d.change for d in found["figures"]}
+    assert changes["worst.line_loading_percent.value"] == 0.0
