@@ -90,8 +90,9 @@ def headline(figures: dict[str, Any]) -> list[str]:
     if market["reserves"]:
         said.append(
             f"Requests of the DSO: {market['requests']}; offers: {market['offers']}; "
-            f"reserves cleared: {market['reserves']}; set points called: {flexibility['activations']}. {flexibility['delivered_mwh']:.2f} MWh of "
-            f"{flexibility['requested_mwh']:.2f} MWh called were delivered, for {flexibility['cost_eur']:.2f} EUR."
+            f"reserves cleared: {market['reserves']}; set points called: {flexibility['activations']}. "
+            f"{flexibility['delivered_mwh']:.2f} MWh of {flexibility['requested_mwh']:.2f} MWh called were delivered, "
+            f"for {flexibility['cost_eur']:.2f} EUR."
         )
     if flexibility["withheld"]:
         said.append(
