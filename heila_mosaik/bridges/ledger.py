@@ -81,6 +81,11 @@ class CommandLedger:
         newest = (self._entries[identity] for identity in self._current.values())
         return tuple(entry for entry in newest if entry.state is State.UNKNOWN)
 
+    @property
+    def pending(self) -> int:
+        """Orders whose read-back is awaited."""
+        return sum(self._entries[identity].state in OPEN_STATES for identity in self._current.values())
+
     def entry(self, identity: int) -> Entry:
         """One order."""
         return self._entries[identity]

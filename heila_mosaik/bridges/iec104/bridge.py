@@ -138,7 +138,7 @@ class Iec104Bridge:
         self._tasks = [asyncio.create_task(self._guard(job)) for job in (self._receive, self._supervise)]
 
     async def stop(self) -> None:
-        """Disarm, let fallbacks and orders finish within their declared time, close."""
+        """Disarm, let fallbacks and read-backs finish within their declared time, close."""
         self._handle(Disarm(at_s=time.monotonic()))
         limit = max((point.fallback_within_s for point in self._points.controlled), default=0.0)
         end = time.monotonic() + min(limit, 60.0)
@@ -149,6 +149,7 @@ class Iec104Bridge:
         await asyncio.gather(*self._tasks, *self._orders, return_exceptions=True)
         self._tasks = []
         await self._client.stop()
+        self._gate.record("bridge", "stop", f"closed with {self._gate.ledger.pending} orders not read back")
 
     def study_alive(self) -> None:
         """The study has completed a step."""
@@ -197,7 +198,9 @@ class Iec104Bridge:
 
     def _is_releasing(self) -> bool:
         phases = (self._gate.machine.phase(point.name) for point in self._points.controlled)
-        return self._gate.flying > 0 or any(phase is Phase.RELEASING for phase in phases)
+        return (
+            self._gate.flying > 0 or self._gate.ledger.pending > 0 or any(phase is Phase.RELEASING for phase in phases)
+        )
 
     def _tell(self, notice: Notice | LinkEvent) -> None:
         if self._notify is None:

@@ -260,7 +260,8 @@ class HatClient:
             return
         confirmed = getattr(message.cause, "name", "") == "ACTIVATION_CONFIRMATION"
         positive = (confirmed or ended) and not message.is_negative_confirm
-        future.set_result(Answer(positive=positive, detail=getattr(message.cause, "name", str(message.cause))))
+        cause = getattr(message.cause, "name", str(message.cause)).lower().replace("_", " ")
+        future.set_result(Answer(positive=positive, detail=cause if positive else f"negative {cause}"))
 
     def _take_value(self, message: Any) -> None:
         point = self._points.by_address.get((message.asdu_address, message.io_address))

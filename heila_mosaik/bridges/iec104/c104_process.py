@@ -1,0 +1,331 @@
+"""IEC 104 client on c104 in a process of its own: ``python -m heila_mosaik.bridges.iec104.c104_process``.
+
+JSON lines on standard input and output; the only module that imports c104 (GPL-3.0), and nothing imports this module.
+The process keeps c104's threads away from the study's interpreter lock.  Guards, each against a defect of c104 2.2.1:
+
+* The answer to an order is read from the frames (``ACT_CON`` with its P/N bit), not from what ``transmit`` returns:
+  it returns false for orders that were carried out and true for some that were refused.
+* A connection stuck muted after connecting is unmuted; orders wait for an open connection.
+* Callbacks only put into a queue: an order from a callback hangs, an exception unregisters the callback.
+* Values are read from the frames as well: the point callbacks leave out types with and without time tag of one point.
+
+No postponed annotations here: c104 checks the annotations of callbacks at run time.
+"""
+
+import json
+import queue
+import struct
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import c104
+
+ACTIVATION_CONFIRMATION, ACTIVATION_TERMINATION = 7, 10
+_INTERROGATION, _CLOCK = 100, 103
+_NEGATIVE, _CAUSE = 0x40, 0x3F
+_UNKNOWN_CAUSES = (44, 45, 46, 47)
+# Type: (octets of value with quality, has CP56Time2a); IEC 60870-5-101, clauses 7.3.1.
+_VALUES = {1: (1, 0), 30: (1, 1), 3: (1, 0), 31: (1, 1), 5: (2, 0), 32: (2, 1), 9: (3, 0), 34: (3, 1)}
+_VALUES |= {11: (3, 0), 35: (3, 1), 13: (5, 0), 36: (5, 1)}
+_COMMANDS = (45, 46, 48, 49, 50, 58, 59, 61, 62, 63)
+_TYPES = {
+    "single_command": c104.Type.C_SC_NA_1,
+    "double_command": c104.Type.C_DC_NA_1,
+    "setpoint_normalised": c104.Type.C_SE_NA_1,
+    "setpoint_scaled": c104.Type.C_SE_NB_1,
+    "setpoint_float": c104.Type.C_SE_NC_1,
+}
+
+
+def decode_value(kind: int, octets: bytes) -> tuple[float, int]:
+    """Value and quality descriptor of an information element."""
+    if kind in (1, 30):
+        return float(octets[0] & 1), octets[0] & 0xF0
+    if kind in (3, 31):
+        return float(octets[0] & 3), octets[0] & 0xF0
+    if kind in (5, 32):
+        step = octets[0] & 0x7F
+        return float(step - 128 if step > 63 else step), octets[1]
+    if kind in (9, 34):
+        return struct.unpack("<h", octets[:2])[0] / 32768.0, octets[2]
+    if kind in (11, 35):
+        return float(struct.unpack("<h", octets[:2])[0]), octets[2]
+    return float(struct.unpack("<f", octets[:4])[0]), octets[4]
+
+
+def decode_time(octets: bytes) -> str | None:
+    """CP56Time2a in UTC; ``None`` when the equipment says it is invalid."""
+    if octets[2] & 0x80:
+        return None
+    milliseconds = int.from_bytes(octets[:2], "little")
+    try:
+        stamp = datetime(
+            2000 + (octets[6] & 0x7F),
+            octets[5] & 0x0F,
+            octets[4] & 0x1F,
+            octets[3] & 0x1F,
+            octets[2] & 0x3F,
+            milliseconds // 1000,
+            milliseconds % 1000 * 1000,
+            UTC,
+        )
+    except ValueError:
+        return None
+    return stamp.isoformat()
+
+
+def decode_frame(frame: bytes) -> list[dict[str, Any]]:
+    """Values and confirmations of one frame; frames without user data give none."""
+    if len(frame) < 15 or frame[0] != 0x68 or frame[2] & 1:
+        return []
+    kind, count, sequence = frame[6], frame[7] & 0x7F, bool(frame[7] & 0x80)
+    cause, negative = frame[8] & _CAUSE, bool(frame[8] & _NEGATIVE)
+    station, body = int.from_bytes(frame[10:12], "little"), frame[12:]
+    if kind in _COMMANDS or kind in (_INTERROGATION, _CLOCK):
+        address = int.from_bytes(body[:3], "little")
+        select = bool(body[-1] & 0x80) if kind in _COMMANDS else False
+        head = {"event": "confirmed", "type": kind, "cause": cause, "negative": negative, "select": select}
+        return [{**head, "station": station, "address": address}]
+    if kind not in _VALUES:
+        return []
+    size, tagged = _VALUES[kind]
+    step = size + 7 * tagged
+    values: list[dict[str, Any]] = []
+    address, place = int.from_bytes(body[:3], "little"), 0
+    for number in range(count):
+        if not sequence or number == 0:
+            address = int.from_bytes(body[place : place + 3], "little")
+            place += 3
+        else:
+            address += 1
+        octets = body[place : place + step]
+        place += step
+        if len(octets) < step:
+            break
+        value, quality = decode_value(kind, octets)
+        stamp = decode_time(octets[size:]) if tagged else None
+        head = {"event": "value", "station": station, "address": address, "value": value if value == value else None}
+        values.append({**head, "quality": quality, "cause": cause, "time": stamp})
+    return values
+
+
+class Link:
+    """The connection, its supervision, and the orders that await an answer."""
+
+    def __init__(self, settings: dict[str, Any], points: list[dict[str, Any]]) -> None:
+        self.out: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._settings = settings
+        self._client = c104.Client(tick_rate_ms=50, command_timeout_ms=int(settings["answer_s"] * 1000))
+        connection = self._client.add_connection(settings["host"], settings["port"], c104.Init.NONE)
+        if connection is None:
+            raise RuntimeError("c104 made no connection object")
+        self._connection = connection
+        parameters = connection.protocol_parameters
+        parameters.connection_timeout = max(1, round(settings["t0_s"]))
+        parameters.message_timeout = max(1, round(settings["t1_s"]))
+        parameters.confirm_interval = max(1, round(settings["t2_s"]))
+        parameters.keep_alive_interval = max(1, round(settings["t3_s"]))
+        parameters.send_window_size, parameters.receive_window_size = settings["k"], settings["w"]
+        self._stations = sorted({point["station"] for point in points})
+        self._points = {(one["station"], one["address"]): self._add(one) for one in points if one["type"] in _TYPES}
+        self._raw: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._callback = self._receiver()
+        connection.on_receive_raw(callable=self._callback)
+        self._waiting: dict[tuple[int, int, int], queue.SimpleQueue[dict[str, Any]]] = {}
+        self._stop = threading.Event()
+        self._state = "closed"
+
+    def _add(self, point: dict[str, Any]) -> Any:
+        station = self._connection.get_station(point["station"]) or self._connection.add_station(point["station"])
+        mode = c104.CommandMode.SELECT_AND_EXECUTE if point["select"] else c104.CommandMode.DIRECT
+        return station.add_point(io_address=point["address"], type=_TYPES[point["type"]], command_mode=mode)
+
+    def _receiver(self) -> Any:
+        raw = self._raw
+
+        def receive(connection: c104.Connection, data: bytes) -> None:  # noqa: ARG001  # the signature is c104's
+            raw.put(data)
+
+        return receive
+
+    def start(self) -> None:
+        """Connect and supervise."""
+        self._client.start()
+        self._connection.connect()
+        for job in (self._decode, self._supervise):
+            threading.Thread(target=job, daemon=True).start()
+
+    def stop(self) -> None:
+        """Close."""
+        self._stop.set()
+        self._client.disconnect_all()
+        self._client.stop()
+
+    def _decode(self) -> None:
+        while True:
+            for event in decode_frame(self._raw.get()):
+                if event["event"] == "value":
+                    self.out.put(event)
+                    continue
+                kind = event["type"] if event["type"] in (_INTERROGATION, _CLOCK) else 0
+                address = 0 if kind else event["address"]
+                waiting = self._waiting.get((kind, event["station"], address))
+                if waiting is not None:
+                    waiting.put(event)
+
+    def _enter(self, state: str, detail: str = "") -> None:
+        if state != self._state:
+            self._state = state
+            self.out.put({"event": "state", "state": state, "detail": detail})
+
+    def _supervise(self) -> None:
+        refreshed, since = 0.0, time.monotonic()
+        while not self._stop.wait(0.02):
+            now, state = time.monotonic(), self._connection.state
+            if state is c104.ConnectionState.OPEN_MUTED:
+                self._connection.unmute()
+                continue
+            if state is not c104.ConnectionState.OPEN:
+                self._enter("closed" if self._state == "open" else "connecting", state.name.lower())
+                if state is c104.ConnectionState.CLOSED and now - since > self._settings["reconnect_s"]:
+                    since = now
+                    self._connection.connect()
+                continue
+            since = now
+            if self._state != "open":
+                refreshed = now if self._start_up() else 0.0
+            elif now - refreshed > self._settings["refresh_s"]:
+                refreshed = now
+                for station in self._stations:
+                    self._interrogate(station)
+
+    def _start_up(self) -> bool:
+        self._enter("interrogating")
+        if not all(self._interrogate(station) for station in self._stations):
+            return self._give_up("interrogation was not answered")
+        self._enter("synchronising")
+        for station in self._stations:
+            with self._await((_CLOCK, station, 0)) as answers:
+                self._connection.clock_sync(common_address=station, wait_for_response=False)
+                answer = self._first(answers, (ACTIVATION_CONFIRMATION,))
+            if answer is None or answer["negative"]:
+                return self._give_up("clock synchronisation was not answered")
+        self._enter("open")
+        return True
+
+    def _give_up(self, why: str) -> bool:
+        self._enter("closed", why)
+        self._connection.disconnect()
+        self._stop.wait(self._settings["reconnect_s"])
+        self._connection.connect()
+        return False
+
+    def _interrogate(self, station: int) -> bool:
+        with self._await((_INTERROGATION, station, 0)) as answers:
+            self._connection.interrogation(common_address=station, wait_for_response=False)
+            answer = self._first(answers, (ACTIVATION_TERMINATION,))
+        return answer is not None and not answer["negative"]
+
+    def _await(self, key: tuple[int, int, int]) -> "_Waiting":
+        return _Waiting(self._waiting, key)
+
+    def _first(self, answers: "queue.SimpleQueue[dict[str, Any]]", causes: tuple[int, ...]) -> dict[str, Any] | None:
+        """First answer of these causes, or a refusal."""
+        end = time.monotonic() + self._settings["answer_s"]
+        while (left := end - time.monotonic()) > 0.0 and self._connection.is_connected:
+            try:
+                answer = answers.get(timeout=min(left, 0.05))
+            except queue.Empty:
+                continue
+            if answer["negative"] or answer["cause"] in (*causes, *_UNKNOWN_CAUSES):
+                return answer
+        return None
+
+    def order(self, request: dict[str, Any]) -> None:
+        """Send one order once and report its answer; runs in a thread of its own."""
+        positive, detail = self._order(request)
+        self.out.put({"event": "answer", "id": request["id"], "positive": positive, "detail": detail})
+
+    def _order(self, request: dict[str, Any]) -> tuple[bool | None, str]:
+        place = (request["station"], request["address"])
+        point, key = self._points.get(place), (0, *place)
+        if point is None:
+            return False, "not sent: not a control point"
+        if self._connection.state is not c104.ConnectionState.OPEN:
+            return False, f"not sent: connection is {self._connection.state.name.lower()}"
+        if key in self._waiting:
+            return False, "not sent: an order to this point awaits its answer"
+        with self._await(key) as answers:
+            point.value = _wire(point.type, request["value"])
+            sent = threading.Thread(target=point.transmit, kwargs={"cause": c104.Cot.ACTIVATION}, daemon=True)
+            sent.start()
+            return self._answer(answers, select=point.command_mode is c104.CommandMode.SELECT_AND_EXECUTE)
+
+    def _answer(self, answers: "queue.SimpleQueue[dict[str, Any]]", *, select: bool) -> tuple[bool | None, str]:
+        answer = self._first(answers, (ACTIVATION_CONFIRMATION,))
+        if select and answer is not None and answer["select"] and not answer["negative"]:
+            answer = self._first(answers, (ACTIVATION_CONFIRMATION,))
+        if answer is None:
+            # With select before operate c104 may or may not have gone on to operate.
+            lost = "" if self._connection.is_connected else "link lost: "
+            return None, f"{lost}no answer within {self._settings['answer_s']:g} s"
+        if answer["negative"] or answer["cause"] in _UNKNOWN_CAUSES:
+            return False, f"negative confirmation, cause {answer['cause']}"
+        return True, "activation confirmation"
+
+
+class _Waiting:
+    """Queue of the answers to one request while it is under way."""
+
+    def __init__(self, table: dict[tuple[int, int, int], Any], key: tuple[int, int, int]) -> None:
+        self._table, self._key = table, key
+
+    def __enter__(self) -> "queue.SimpleQueue[dict[str, Any]]":
+        answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._table[self._key] = answers
+        return answers
+
+    def __exit__(self, *_: object) -> None:
+        self._table.pop(self._key, None)
+
+
+def _wire(kind: Any, value: float) -> Any:
+    if kind is c104.Type.C_SC_NA_1 or kind == c104.Type.C_SC_NA_1:
+        return bool(value)
+    if kind == c104.Type.C_DC_NA_1:
+        return c104.Double.ON if value == 2.0 else c104.Double.OFF
+    if kind == c104.Type.C_SE_NA_1:
+        return c104.NormalizedFloat(value)
+    if kind == c104.Type.C_SE_NB_1:
+        return c104.Int16(int(value))
+    return value
+
+
+def _write(out: "queue.SimpleQueue[dict[str, Any] | None]") -> None:
+    while (event := out.get()) is not None:
+        sys.stdout.write(json.dumps(event) + "\n")
+        if out.empty():
+            sys.stdout.flush()
+
+
+def main() -> int:
+    """Serve one parent; ends with its standard input, so a killed parent leaves nothing behind."""
+    first = json.loads(sys.stdin.readline())
+    link = Link(first["settings"], first["points"])
+    writer = threading.Thread(target=_write, args=(link.out,), daemon=True)
+    writer.start()
+    link.start()
+    for line in sys.stdin:
+        request = json.loads(line)
+        threading.Thread(target=link.order, args=(request,), daemon=True).start()
+    link.stop()
+    link.out.put(None)
+    writer.join(1.0)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
