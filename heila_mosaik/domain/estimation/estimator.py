@@ -188,10 +188,11 @@ class Estimator:
             objective = _objective(problem, solution)
             limit = self._chi_square(len(problem.rows))
             # one bad meter can hide in a J that is still under its limit, so both tests are looked at
-            worst = self._worst(rows, problem, solution)
-            if worst is None or self._consistent(objective, limit, worst):
+            found = self._worst(rows, problem, solution)
+            if found is None or self._consistent(objective, limit, found[0]):
                 break
-            if not self._repair(rows, problem, worst, suspects):
+            worst, position = found
+            if not self._repair(problem, worst, position, suspects):
                 removed = tuple(suspect.label for suspect in suspects)
                 raise ContradictoryMeasurementsError(
                     objective=objective, limit=limit, removed=removed, worst=worst.label
@@ -277,8 +278,8 @@ class Estimator:
             share *= 0.5
         return candidate, state
 
-    def _worst(self, rows: Rows, problem: _Problem, solution: _Solution) -> Suspect | None:
-        """Largest normalised residual over meters and pseudo-measurements."""
+    def _worst(self, rows: Rows, problem: _Problem, solution: _Solution) -> tuple[Suspect, int] | None:
+        """Largest normalised residual over meters and pseudo-measurements, with its row or state position."""
         n = len(self.names)
         residual = problem.values - solution.h
         weight = cho_solve(solution.gain, np.eye(len(residual)), check_finite=False)
@@ -294,22 +295,24 @@ class Estimator:
         if meters[meter] == 0.0 and pseudo[injection] == 0.0:
             return None
         if meters[meter] >= pseudo[injection]:
-            return Suspect(
+            found = Suspect(
                 label=rows.labels[int(problem.rows[meter])],
                 value=float(problem.values[meter]),
                 estimate=float(solution.h[meter]),
                 normalised_residual=float(meters[meter]),
                 pseudo=False,
             )
-        return Suspect(
+            return found, meter
+        found = Suspect(
             label=_state_label(self.names, injection, n),
             value=float(problem.x0[injection]),
             estimate=float(solution.x[injection]),
             normalised_residual=float(pseudo[injection]),
             pseudo=True,
         )
+        return found, injection
 
-    def _repair(self, rows: Rows, problem: _Problem, worst: Suspect, suspects: list[Suspect]) -> bool:
+    def _repair(self, problem: _Problem, worst: Suspect, position: int, suspects: list[Suspect]) -> bool:
         """Reject a meter or widen a pseudo-measurement; ``False`` when no more may be repaired."""
         rejected = sum(not suspect.pseudo for suspect in suspects)
         if worst.normalised_residual <= self.settings.residual_limit:
@@ -318,13 +321,12 @@ class Estimator:
         if worst.pseudo:
             if len(suspects) - rejected > self.settings.max_widened:
                 return False
-            labels = [_state_label(self.names, k, len(self.names)) for k in range(len(problem.x0))]
             problem.c = problem.c.copy()
-            problem.c[labels.index(worst.label)] *= max(worst.normalised_residual, 2.0) ** 2
+            problem.c[position] *= max(worst.normalised_residual, 2.0) ** 2
             return True
         if rejected >= self.settings.max_rejected or len(problem.rows) < 2:
             return False
-        keep = np.array([rows.labels[int(row)] != worst.label for row in problem.rows])
+        keep = np.arange(len(problem.rows)) != position
         problem.values, problem.variances, problem.rows = (
             problem.values[keep],
             problem.variances[keep],
