@@ -100,8 +100,10 @@ def profile_table(profiles: dict[str, pd.DataFrame], columns: list[str]) -> pa.T
 
 def write_net(net: pp.pandapowerNet, path: Path) -> None:
     """Write the net; indented, so that a change shows in a diff."""
-    for table in ("bus", "load", "sgen", "line", "trafo", "switch", "ext_grid"):
-        plain = [name for name in pp.create_empty_network()[table].columns if name in net[table].columns]
+    empty = pp.create_empty_network()
+    for table in [key for key in net if isinstance(net[key], pd.DataFrame)]:
+        known = list(empty[table].columns) if isinstance(empty.get(table), pd.DataFrame) else []
+        plain = [name for name in known if name in net[table].columns]
         net[table] = net[table][plain + sorted(set(net[table].columns) - set(plain))]  # simbench orders them by hash
     text = pp.to_json(net, filename=None)
     path.write_text(json.dumps(json.loads(text), indent=1, sort_keys=False) + "\n", encoding="utf-8")

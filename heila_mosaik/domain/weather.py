@@ -221,7 +221,7 @@ def generate_prices(
     sun = (np.bincount(place, weather.irradiance_w_per_m2) / share)[place] / 1000.0
     wind = (np.bincount(place, turbine_from_wind(weather.wind_m_per_s)) / share)[place]
     noise = ar1(len(share), 3600, 8.0, rng)[place]
-    day, _hour = _calendar(grid)
+    day = (np.bincount(place, _calendar(grid)[0]) / share)[place]
     local = hours + parts.utc_offset_h + 0.5
     of_day = np.mod(local, 24.0)
     weekday = (grid.start.weekday() + local // 24.0) % 7

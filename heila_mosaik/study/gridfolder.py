@@ -31,6 +31,7 @@ from heila_mosaik.study.series import (
     number_problems,
     parquet_seconds,
     read_series,
+    shortened,
     time_grid,
     zone_problem,
 )
@@ -224,7 +225,7 @@ def _scan_parquet(path: Path) -> Profiles:
         problems += number_problems(_matrix(rows, names), names, places)
         first += rows.num_rows
     if problems or grid is None:
-        raise ProblemsError(str(path), problems)
+        raise ProblemsError(str(path), shortened(problems, str(path)))
     return Profiles(path=path, grid=grid, columns=tuple(names))
 
 

@@ -90,7 +90,7 @@ def read_series(path: Path | str, required: Sequence[str] = (), period: TimeGrid
     if not problems and period is not None and table is not None:
         problems.extend(coverage_problems(file, table.grid, period))
     if problems or table is None:
-        raise ProblemsError(f"series {file}", _shortened(problems, str(file)))
+        raise ProblemsError(f"series {file}", shortened(problems, str(file)))
     return table
 
 
@@ -126,9 +126,10 @@ def time_grid(seconds: IntArray, places: Sequence[str], problems: list[Problem])
         )
         return None
     steps = np.diff(seconds)
-    values, counts = np.unique(steps, return_counts=True)
+    forward = steps[steps > 0]
+    values, counts = np.unique(forward if len(forward) else np.array([1]), return_counts=True)
     step_s = int(values[counts.argmax()])
-    for position in np.flatnonzero(steps != step_s):
+    for position in np.flatnonzero(steps != step_s).tolist():
         step = int(steps[position])
         kind = "time goes back or repeats" if step <= 0 else "step changes"
         problems.append(
@@ -138,7 +139,7 @@ def time_grid(seconds: IntArray, places: Sequence[str], problems: list[Problem])
                 remedy="sort the rows, fill gaps and remove doubles; daylight saving shows here when the zone is wrong",
             )
         )
-    if step_s <= 0 or bool((steps != step_s).any()):
+    if bool((steps != step_s).any()):
         return None
     return TimeGrid(start=_at(seconds[0]), step_s=step_s, count=len(seconds))
 
@@ -167,7 +168,7 @@ def number_problems(values: FloatArray, names: Sequence[str], places: Sequence[s
             where=places[int(bad[:, column].argmax())],
             remedy="fill the gap; nothing is interpolated silently",
         )
-        for column in np.flatnonzero(bad.any(axis=0))
+        for column in np.flatnonzero(bad.any(axis=0)).tolist()
     ]
 
 
@@ -276,8 +277,8 @@ def _at(seconds: int | np.int64) -> datetime:
     return _EPOCH + timedelta(seconds=int(seconds))
 
 
-def _shortened(problems: list[Problem], where: str) -> list[Problem]:
-    """A wrong zone makes every row wrong; the first ones tell it."""
+def shortened(problems: list[Problem], where: str) -> list[Problem]:
+    """First problems of many: a wrong zone makes every row wrong; the first ones tell it."""
     if len(problems) <= _MOST:
         return problems
     rest = len(problems) - _MOST
