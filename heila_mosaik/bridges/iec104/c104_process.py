@@ -13,6 +13,7 @@ No postponed annotations here: c104 checks the annotations of callbacks at run t
 """
 
 import json
+import math
 import queue
 import struct
 import sys
@@ -30,7 +31,7 @@ _UNKNOWN_CAUSES = (44, 45, 46, 47)
 # Type: (octets of value with quality, has CP56Time2a); IEC 60870-5-101, clauses 7.3.1.
 _VALUES = {1: (1, 0), 30: (1, 1), 3: (1, 0), 31: (1, 1), 5: (2, 0), 32: (2, 1), 9: (3, 0), 34: (3, 1)}
 _VALUES |= {11: (3, 0), 35: (3, 1), 13: (5, 0), 36: (5, 1)}
-_COMMANDS = (45, 46, 48, 49, 50, 58, 59, 61, 62, 63)
+_COMMANDS = (45, 46, 48, 49, 50)
 _TYPES = {
     "single_command": c104.Type.C_SC_NA_1,
     "double_command": c104.Type.C_DC_NA_1,
@@ -107,7 +108,12 @@ def decode_frame(frame: bytes) -> list[dict[str, Any]]:
             break
         value, quality = decode_value(kind, octets)
         stamp = decode_time(octets[size:]) if tagged else None
-        head = {"event": "value", "station": station, "address": address, "value": value if value == value else None}
+        head = {
+            "event": "value",
+            "station": station,
+            "address": address,
+            "value": value if math.isfinite(value) else None,
+        }
         values.append({**head, "quality": quality, "cause": cause, "time": stamp})
     return values
 
@@ -140,6 +146,8 @@ class Link:
 
     def _add(self, point: dict[str, Any]) -> Any:
         station = self._connection.get_station(point["station"]) or self._connection.add_station(point["station"])
+        if station is None:
+            raise RuntimeError(f"c104 refused station {point['station']}")
         mode = c104.CommandMode.SELECT_AND_EXECUTE if point["select"] else c104.CommandMode.DIRECT
         return station.add_point(io_address=point["address"], type=_TYPES[point["type"]], command_mode=mode)
 
@@ -185,12 +193,12 @@ class Link:
         refreshed, since = 0.0, time.monotonic()
         while not self._stop.wait(0.02):
             now, state = time.monotonic(), self._connection.state
-            if state is c104.ConnectionState.OPEN_MUTED:
+            if state == c104.ConnectionState.OPEN_MUTED:
                 self._connection.unmute()
                 continue
-            if state is not c104.ConnectionState.OPEN:
+            if state != c104.ConnectionState.OPEN:
                 self._enter("closed" if self._state == "open" else "connecting", state.name.lower())
-                if state is c104.ConnectionState.CLOSED and now - since > self._settings["reconnect_s"]:
+                if state == c104.ConnectionState.CLOSED and now - since > self._settings["reconnect_s"]:
                     since = now
                     self._connection.connect()
                 continue
@@ -254,15 +262,20 @@ class Link:
         point, key = self._points.get(place), (0, *place)
         if point is None:
             return False, "not sent: not a control point"
-        if self._connection.state is not c104.ConnectionState.OPEN:
+        if self._connection.state != c104.ConnectionState.OPEN:
             return False, f"not sent: connection is {self._connection.state.name.lower()}"
+        if request["urgent"]:
+            # c104 operates what it selected by itself: a second order to the point in between is undefined.
+            end = time.monotonic() + self._settings["answer_s"]
+            while key in self._waiting and time.monotonic() < end:
+                time.sleep(0.002)
         if key in self._waiting:
             return False, "not sent: an order to this point awaits its answer"
         with self._await(key) as answers:
             point.value = _wire(point.type, request["value"])
             sent = threading.Thread(target=point.transmit, kwargs={"cause": c104.Cot.ACTIVATION}, daemon=True)
             sent.start()
-            return self._answer(answers, select=point.command_mode is c104.CommandMode.SELECT_AND_EXECUTE)
+            return self._answer(answers, select=point.command_mode == c104.CommandMode.SELECT_AND_EXECUTE)
 
     def _answer(self, answers: "queue.SimpleQueue[dict[str, Any]]", *, select: bool) -> tuple[bool | None, str]:
         answer = self._first(answers, (ACTIVATION_CONFIRMATION,))
@@ -289,11 +302,11 @@ class _Waiting:
         return answers
 
     def __exit__(self, *_: object) -> None:
-        self._table.pop(self._key, None)
+        del self._table[self._key]
 
 
 def _wire(kind: Any, value: float) -> Any:
-    if kind is c104.Type.C_SC_NA_1 or kind == c104.Type.C_SC_NA_1:
+    if kind == c104.Type.C_SC_NA_1:
         return bool(value)
     if kind == c104.Type.C_DC_NA_1:
         return c104.Double.ON if value == 2.0 else c104.Double.OFF
