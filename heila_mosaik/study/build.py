@@ -158,11 +158,21 @@ def _through_json(message: Message) -> Message:
     return Message(id=message.id, sender=message.sender, receiver=message.receiver, sent_at=message.sent_at, body=body)
 
 
-def make_exchange(study: Study) -> tuple[Exchange, Mapping[str, Callable[[], Sequence[float]]]]:
-    """Actors with their network, and the series read from them after each step."""
+def make_exchange(study: Study, *, flexibility: bool) -> tuple[Exchange, Mapping[str, Callable[[], Sequence[float]]]]:
+    """Actors with their network, and the series read from them after each step.
+
+    Args:
+        study: The study.
+        flexibility: Whether the DSO takes part.
+    """
     scenario = study.scenario
     actors, dms = make_companies(
-        scenario, study.folder.microgrids, study.plant, study.environment.truth, _knowledge(study), {}
+        scenario,
+        study.folder.microgrids,
+        study.plant,
+        study.environment.truth,
+        _knowledge(study) if flexibility else None,
+        {},
     )
     network = CommunicationNetwork(
         Link(
@@ -175,8 +185,8 @@ def make_exchange(study: Study) -> tuple[Exchange, Mapping[str, Callable[[], Seq
     missing = [float("nan")] * len(study.network.bus_ids)
 
     def estimate() -> Sequence[float]:
-        found: Any = dms.estimate
+        found: Any = dms.estimate if dms is not None else None
         return missing if found is None else found.state.vm_pu.tolist()
 
     exchange = Exchange(actors, network, translate=_through_json if scenario.messages == "json" else None)
-    return exchange, {"estimate_vm_pu": estimate}
+    return exchange, {"estimate_vm_pu": estimate} if dms is not None else {}

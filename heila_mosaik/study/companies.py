@@ -148,14 +148,17 @@ def make_companies(
     microgrids: Sequence[MicrogridPart],
     plant: Plant,
     truth: Truth,
-    known: GridKnowledge,
+    known: GridKnowledge | None,
     typical: Mapping[str, Sequence[float]],
-) -> tuple[tuple[Actor, ...], Dms]:
-    """All actors of a study in the order in which they act at equal times, and the DMS among them."""
+) -> tuple[tuple[Actor, ...], Dms | None]:
+    """All actors of a study in the order in which they act at equal times, and the DMS among them.
+
+    Without flexibility the DSO takes no part: microgrids plan and offer just the same, and nobody buys.
+    """
     calendar = make_calendar(scenario)
     market = scenario.market
-    dms = make_dms(scenario, known, microgrids, calendar)
-    controllers = [mgms for part in microgrids for mgms in (f"mgms_{part.name}",)]
+    dms = make_dms(scenario, known, microgrids, calendar) if known is not None else None
+    controllers = [f"mgms_{part.name}" for part in microgrids]
     spp = Spp(
         calendar=calendar,
         truth=truth,
@@ -175,11 +178,11 @@ def make_companies(
     ams = Ams(calendar=calendar, policy=BiddingPolicy(variant=Variant(market.commercial)))
     actors: tuple[Actor, ...] = (
         spp,
-        Sau(),
+        *((Sau(),) if dms is not None else ()),
         *plant.fields,
         *(make_mgms(scenario, part, plant, typical) for part in microgrids),
         ams,
-        dms,
+        *((dms,) if dms is not None else ()),
         fmp,
     )
     return actors, dms

@@ -77,7 +77,7 @@ def _run(study: Study, store: RunStore, phase: str, progress: Report | None, fle
     scenario = study.scenario
     # CEMS and IEDs carry state: every run gets fresh ones.
     fresh = replace(study, plant=make_plant(study.folder.microgrids, scenario.microgrids.control))
-    exchange, probes = make_exchange(fresh) if flexibility else (None, {})
+    exchange, probes = make_exchange(fresh, flexibility=flexibility)
     columns = _columns(fresh)
     wanted = [name for name in scenario.results.record if flexibility or name != "estimate_vm_pu"]
 

@@ -59,8 +59,8 @@ class Parts:
         specs: Resources.
         controllers: Who meters what.
         terminals: Where the resources sit in the grid.
-        measuring: Telemetry of the grid; ``None``: nobody trades.
-        exchange: Actors; ``None``: nobody trades.
+        measuring: Telemetry of the grid; ``None`` if nobody looks at it.
+        exchange: Actors.
         probes: Series read from actors after each step, by table.
         sink: Takes messages and records.
         tables: ``append`` of each series table.
@@ -80,7 +80,7 @@ class Parts:
     controllers: Sequence[Controller]
     terminals: Terminals
     measuring: MeasurementModel | None
-    exchange: Exchange | None
+    exchange: Exchange
     probes: Mapping[str, Callable[[], Sequence[float]]]
     sink: Sink
     tables: Mapping[str, Append]
@@ -138,17 +138,17 @@ def _wire(world: Any, parts: Parts) -> None:
             world.connect(resources, recorder, (attr, table))
     if "pcc_p_mw" in parts.tables:
         world.connect(meters, recorder, ("pcc_P[MW]", "pcc_p_mw"))
-    if parts.exchange is not None:
-        _wire_actors(world, parts, resources, meters, grid, recorder)
+    _wire_actors(world, parts, resources, meters, grid, recorder)
 
 
 def _wire_actors(world: Any, parts: Parts, resources: Any, meters: Any, grid: Any, recorder: Any) -> None:
     clock = {"start": parts.start, "step_s": parts.step_s}
-    telemetry = world.start("Telemetry", model=parts.measuring, receiver="sau", **clock).Telemetry()
     host = world.start("ActorHost", exchange=parts.exchange, probes=parts.probes, **clock).Host()
-    world.connect(grid, telemetry, "state")
-    world.connect(meters, telemetry, "pcc")
-    world.connect(telemetry, host, "measurements")
+    if parts.measuring is not None:
+        telemetry = world.start("Telemetry", model=parts.measuring, receiver="sau", **clock).Telemetry()
+        world.connect(grid, telemetry, "state")
+        world.connect(meters, telemetry, "pcc")
+        world.connect(telemetry, host, "measurements")
     world.connect(meters, host, "measurements")
     world.connect(host, resources, "controls", time_shifted=True, initial_data={"controls": []})
     world.connect(host, recorder, "deliveries", "records", *(name for name in parts.probes if name in parts.tables))
