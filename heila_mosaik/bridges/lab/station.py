@@ -81,6 +81,7 @@ class VirtualLab:
         self._connections: list[Any] = []
         self._server: Any = None
         self._started_at = self._cyclic_at = time.monotonic()
+        self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -154,7 +155,10 @@ class VirtualLab:
                 await self._step(now)
             except Exception:
                 _LOG.exception("laboratory step failed")
-            await asyncio.sleep(self.settings.period_s)
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.settings.period_s):
+                    await self._wake.wait()
 
     async def _expire(self, now: float) -> None:
         for fault in [fault for fault, (until, _) in self._until.items() if now >= until]:
@@ -237,6 +241,8 @@ class VirtualLab:
                     if delay:
                         await asyncio.sleep(delay)
                     await conn.send(self._reply(message))
+                    # What an order changed is reported after its confirmation, without waiting for the period.
+                    self._wake.set()
         except ConnectionError:
             pass
         except Exception:
