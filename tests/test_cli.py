@@ -1,14 +1,17 @@
 """Command line: answers, exit codes, start-up time."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from heila_mosaik.cli import main
+from heila_mosaik.results.folder import RunFolder
 from heila_mosaik.results.store import RunStore
 from tests.results.fake import write_study
 
@@ -134,3 +137,61 @@ def test_schema_is_json(capsys):
 
 def test_wrong_usage_is_two(capsys):
     assert call(capsys, "run")[0] == 2
+
+
+def write_series(path, start, hours, column="spot_eur_per_mwh"):
+    times = [start + timedelta(hours=k) for k in range(hours)]
+    path.write_text(
+        f"time,{column}\n" + "".join(f"{moment.isoformat()},{40 + k % 24}\n" for k, moment in enumerate(times))
+    )
+
+
+def test_check_reads_the_users_series(capsys, tmp_path):
+    text = (CASES / "good/base.yaml").read_text() + "series: {prices: prices.csv}\n"
+    (tmp_path / "mine.yaml").write_text(text)
+    start = datetime(2016, 6, 14, tzinfo=UTC)
+    write_series(tmp_path / "prices.csv", start, 24 * 8)
+    assert call(capsys, "check", tmp_path / "mine.yaml")[0] == 0
+    write_series(tmp_path / "prices.csv", start, 24)
+    code, out, _ = call(capsys, "check", tmp_path / "mine.yaml")
+    assert code == 2
+    assert "is needed" in out
+    write_series(tmp_path / "prices.csv", start, 24 * 8, "spot_eur_mwh")
+    code, out, _ = call(capsys, "check", tmp_path / "mine.yaml")
+    assert code == 2
+    assert "rename 'spot_eur_mwh' to it" in out
+
+
+def test_check_tells_that_profiles_do_not_cover_the_study(capsys):
+    code, out, _ = call(capsys, "check", CASES / "good/base.yaml", "--set", "start=2031-06-15T00:00:00Z")
+    assert code == 2
+    assert "profiles" in out
+    assert "is needed" in out
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_real_run_leaves_a_readable_folder(tmp_path):
+    """The process gets the signal that a terminal sends; neither mosaik's log nor a traceback is shown."""
+    folder = tmp_path / "run"
+    command = [
+        sys.executable,
+        "-c",
+        "from heila_mosaik.cli import main; main()",
+        "run",
+        "scenarios/small_baseline.yaml",
+    ]
+    command += ["--out", str(folder), "--set", "duration_h=240", "--set", "results.series_part_rows=5"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 180.0
+        while not list(folder.glob("series/system/part-*")) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert out == ""
+    assert "marked incomplete" in err
+    assert not [word for word in ("Traceback", "mosaik.", "INFO", "Warning") if word in err]
+    run = RunFolder(folder)
+    assert (run.status, run.manifest.reason) == ("incomplete", "interrupted")
+    assert 5 <= len(run.series("system")) < 240 * 60
+    assert not run.damaged()

@@ -11,13 +11,15 @@ from heila_mosaik.study.loader import load_scenario
 
 
 def find_problems(path: Path, settings: Sequence[str]) -> tuple[str, tuple[Problem, ...]]:
-    """Subject and problems of a scenario file with its grid, or of a grid folder."""
+    """Subject and problems of a scenario file with its grid and series, or of a grid folder."""
     try:
         if path.is_dir():
             load_grid_folder(path)
             return f"grid folder {path}", ()
         scenario = load_scenario(path, settings).scenario
-        load_grid_folder(scenario.grid_folder())
+        folder = load_grid_folder(scenario.grid_folder())
     except ProblemsError as error:
         return error.subject, error.problems
-    return f"scenario {path}", ()
+    from heila_mosaik.study.environment import series_problems  # noqa: PLC0415 - needs more than a grid folder does
+
+    return f"scenario {path}", tuple(series_problems(scenario, folder))

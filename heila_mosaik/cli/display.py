@@ -35,10 +35,12 @@ def progress_display(*, enabled: bool) -> Iterator[Show | None]:
     # Progress goes to standard error, so that standard output holds only the result.
     with Progress(*columns, console=Console(stderr=True)) as bars:
         tasks: dict[str, tuple[TaskID, float, float]] = {}
+        ended: set[TaskID] = set()
 
         def show(told: RunProgress) -> None:
             now = time.monotonic()
             if told.phase not in tasks:
+                _end_all(bars, ended)
                 tasks[told.phase] = (bars.add_task(told.phase, total=1.0, clock="", speed=""), now, told.simulated_s)
             task, began, first_s = tasks[told.phase]
             elapsed = now - began
@@ -47,6 +49,15 @@ def progress_display(*, enabled: bool) -> Iterator[Show | None]:
             bars.update(task, completed=told.share, clock=clock, speed=speed)
 
         yield show
+        _end_all(bars, ended)
+
+
+def _end_all(bars: Progress, ended: set[TaskID]) -> None:
+    """Fill the bars of the phases that are over: the last step of a phase is told before it ends."""
+    for task in bars.task_ids:
+        if task not in ended:
+            bars.update(task, completed=1.0)
+            ended.add(task)
 
 
 def difference_tables(found: dict[str, list[Difference]], first: str, second: str, *, every: bool) -> None:

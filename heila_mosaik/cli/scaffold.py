@@ -23,7 +23,7 @@ dms:
   cycle_s: 60
 market:
   clearing: pay_as_bid
-  products: [CRP]
+  product: CRP
 """
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from plotly.offline import get_plotlyjs
+from ruamel.yaml import YAML
 
 from heila_mosaik.results import plots
 from heila_mosaik.results.folder import RunFolder
@@ -185,10 +186,8 @@ def _sequence(run: RunFolder) -> list[dict[str, Any]]:
 
 
 def _description(run: RunFolder) -> str:
-    for line in run.scenario_yaml.splitlines():
-        if line.startswith("description:"):
-            return line.partition(":")[2].strip().strip("'\"")
-    return ""
+    settings = YAML(typ="safe", pure=True).load(run.scenario_yaml)
+    return str(settings.get("description", "")) if isinstance(settings, dict) else ""
 
 
 def _span(minutes: float) -> str:

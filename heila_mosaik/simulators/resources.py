@@ -179,13 +179,13 @@ class Simulator(mosaik_api_v3.Simulator):
     """Resources in mosaik; see the module's text."""
 
     def __init__(self) -> None:
-        super().__init__(meta("time-based", MODELS))  # type: ignore[no-untyped-call]
+        super().__init__(meta("time-based", MODELS))
         self._fleets: dict[str, Fleet] = {}
         self._owners: dict[str, tuple[Fleet, int]] = {}
         self._last: dict[str, tuple[float, float, list[float | None] | None]] = {}
         self._time = 0
 
-    def init(  # type: ignore[override]
+    def init(
         self,
         sid: str,
         time_resolution: float = 1.0,

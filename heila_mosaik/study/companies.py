@@ -22,6 +22,7 @@ from heila_mosaik.domain.forecast import ErrorModel, InjectionProfile, Injection
 from heila_mosaik.domain.market import ClearingRule, MarketCalendar
 from heila_mosaik.domain.market.awards import Pricing
 from heila_mosaik.domain.network import GridEngine
+from heila_mosaik.domain.quantities import Product
 from heila_mosaik.domain.verification import Tolerance
 from heila_mosaik.study.microgrid_file import MicrogridPart
 from heila_mosaik.study.microgrids import Plant
@@ -118,7 +119,7 @@ def make_mgms(scenario: Scenario, part: MicrogridPart, plant: Plant, typical: Ma
         resources={name: plant.specs[name] for name in names},
         controllers={name: controllers[name] for name in names},
         breaker=part.pcc.breaker,
-        product=scenario.market.products[0],
+        product=Product(scenario.market.product),
         day_ahead_h=(_utc_hour(scenario, scenario.market.day_ahead.flexibility_at),),
         intraday_s=3600,
         control_s=max(60, scenario.step_s),

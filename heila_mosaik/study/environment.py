@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 
@@ -14,14 +14,14 @@ from heila_mosaik.domain.profiles import Follower, ProfileTable
 from heila_mosaik.domain.quantities import FloatArray
 from heila_mosaik.domain.timegrid import TimeGrid
 from heila_mosaik.domain.weather import Weather, forecast_error, generate_prices, generate_weather
+from heila_mosaik.errors import Problem, ProblemsError
 from heila_mosaik.gridmodel.study_net import Ratings, StudyNet
 from heila_mosaik.study.companies import stream
 from heila_mosaik.study.gridfolder import GridFolder
 from heila_mosaik.study.microgrids import Plant
 from heila_mosaik.study.schema import Scenario
-from heila_mosaik.study.series import read_series
+from heila_mosaik.study.series import PRICE_COLUMNS, WEATHER_COLUMNS, coverage_problems, read_series
 
-WEATHER = ("temperature_c", "irradiance_w_per_m2", "wind_m_per_s")
 _FLEXIBILITY_MARGIN = 1.25
 """Expected flexibility price over spot, until a market history exists."""
 
@@ -48,16 +48,14 @@ def make_environment(scenario: Scenario, folder: GridFolder, study_net: StudyNet
         ProblemsError: If a table does not cover the study.
     """
     columns = _columns(study_net, plant)
-    start = max(folder.profiles.grid.start, scenario.start_utc - timedelta(hours=1))
-    stop = min(folder.profiles.grid.stop, scenario.stop_utc + timedelta(days=3))
-    grid, values = folder.profiles.read(columns, min(start, scenario.start_utc), max(stop, scenario.stop_utc))
+    grid, values = folder.profiles.read(columns, *_window(scenario, folder))
     weather = _weather(scenario, grid, dict(zip(columns, values.T, strict=True)))
     spot = _prices(scenario, weather)
-    names = (*columns, *WEATHER)
+    names = (*columns, *WEATHER_COLUMNS)
     table = ProfileTable(
         grid=grid,
         names=names,
-        values=np.column_stack([values, *(getattr(weather, name) for name in WEATHER)]).astype(np.float64),
+        values=np.column_stack([values, *(getattr(weather, name) for name in WEATHER_COLUMNS)]).astype(np.float64),
     )
     followers: dict[str, Follower] = {}
     for kind, ratings in (("load", study_net.loads), ("sgen", study_net.sgens)):
@@ -75,6 +73,28 @@ def make_environment(scenario: Scenario, folder: GridFolder, study_net: StudyNet
     return Environment(table=table, followers=followers, truth=truth)
 
 
+def series_problems(scenario: Scenario, folder: GridFolder) -> list[Problem]:
+    """Everything that is wrong with the profiles' period and with the user's own series."""
+    start, stop = _window(scenario, folder)
+    needed = TimeGrid(start=start, step_s=int((stop - start).total_seconds()), count=1)
+    problems = coverage_problems(folder.profiles.path, folder.profiles.grid, needed)
+    for written, columns in ((scenario.series.weather, WEATHER_COLUMNS), (scenario.series.prices, PRICE_COLUMNS)):
+        if written is None:
+            continue
+        try:
+            read_series(scenario.path(written), columns, needed)
+        except ProblemsError as error:
+            problems.extend(error.problems)
+    return problems
+
+
+def _window(scenario: Scenario, folder: GridFolder) -> tuple[datetime, datetime]:
+    """Period of the series: the study, an hour before it, and what forecasts see beyond it."""
+    start = max(folder.profiles.grid.start, scenario.start_utc - timedelta(hours=1))
+    stop = min(folder.profiles.grid.stop, scenario.stop_utc + timedelta(days=3))
+    return min(start, scenario.start_utc), max(stop, scenario.stop_utc)
+
+
 def _columns(study_net: StudyNet, plant: Plant) -> tuple[str, ...]:
     loads = [f"{name}{suffix}" for name in study_net.loads.profile if name for suffix in ("_pload", "_qload")]
     sgens = [name for name in study_net.sgens.profile if name]
@@ -90,9 +110,9 @@ def _follower(rating: FloatArray, ratings: Ratings, names: tuple[str, ...], suff
 
 def _weather(scenario: Scenario, grid: TimeGrid, profiles: Mapping[str, FloatArray]) -> Weather:
     if scenario.series.weather is not None:
-        series = read_series(scenario.path(scenario.series.weather), WEATHER, grid)
+        series = read_series(scenario.path(scenario.series.weather), WEATHER_COLUMNS, grid)
         rows = _rows(series.grid, grid)
-        return Weather(grid=grid, **{n: series.values[rows, series.columns.index(n)] for n in WEATHER})
+        return Weather(grid=grid, **{n: series.values[rows, series.columns.index(n)] for n in WEATHER_COLUMNS})
     suns = [name for name in profiles if name.startswith("PV")]
     winds = [name for name in profiles if name.startswith("WP")]
     return generate_weather(
@@ -105,7 +125,7 @@ def _weather(scenario: Scenario, grid: TimeGrid, profiles: Mapping[str, FloatArr
 
 def _prices(scenario: Scenario, weather: Weather) -> FloatArray:
     if scenario.series.prices is not None:
-        series = read_series(scenario.path(scenario.series.prices), ("spot_eur_per_mwh",), weather.grid)
+        series = read_series(scenario.path(scenario.series.prices), PRICE_COLUMNS, weather.grid)
         return series.values[_rows(series.grid, weather.grid), series.columns.index("spot_eur_per_mwh")]
     return generate_prices(weather, stream(scenario.seed, "prices"))
 

@@ -57,7 +57,8 @@ def rating_mva(spec: ResourceSpec) -> float:
         return spec.p_max_mw * spec.chargers
     if isinstance(spec, LoadSpec):
         return float((spec.p_mw**2 + spec.q_mvar**2) ** 0.5)
-    return float(getattr(spec, "p_max_mw", None) or getattr(spec, "p_mw", 0.0))
+    p_max_mw: float | None = getattr(spec, "p_max_mw", None)
+    return p_max_mw or float(getattr(spec, "p_mw", 0.0))
 
 
 def connections(microgrids: Sequence[MicrogridPart]) -> tuple[MicrogridConnection, ...]:
@@ -98,7 +99,7 @@ def make_plant(microgrids: Sequence[MicrogridPart], control: str | None) -> Plan
         )
         managed = [part.name for part in microgrid.resources if part.managed_by == "cems"]
         place = {name: first + offset for offset, name in enumerate(own)}
-        breakers = (microgrid.pcc.breaker,)
+        breakers: tuple[str, ...] = (microgrid.pcc.breaker,)
         if managed:
             name = f"cems_{microgrid.name}"
             fields.append(

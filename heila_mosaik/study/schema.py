@@ -14,8 +14,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
-from heila_mosaik.domain.quantities import Product
-
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Percent = Annotated[float, Field(ge=0.0, le=1000.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -40,6 +38,16 @@ Table = Literal[
     "estimate_vm_pu",
     "pcc_p_mw",
 ]
+
+
+_FORECAST_LEAD_MIN = 15
+_SUBMISSION_LEAD_MIN = 10
+
+
+def _minutes(clock: str) -> int:
+    """Minutes of a time of day since midnight. [min]"""
+    moment = time.fromisoformat(clock)
+    return 60 * moment.hour + moment.minute
 
 
 def _clock(value: str) -> str:
@@ -126,9 +134,11 @@ class Dms(Part):
 
 
 class DayAhead(Part):
-    """Day-ahead session: local times of day, for delivery from the next midnight."""
+    """Day-ahead session, held every day: local times of day, for delivery from the next midnight.
 
-    enabled: bool = Field(default=True, description="Whether the session is held.")
+    The weather forecast comes 15 min before ``flexibility_at``; offers and bids leave 10 min before their gates.
+    """
+
     flexibility_at: ClockTime = Field(default="16:00", description="MGMSs forecast their flexibility.")
     offers_at: ClockTime = Field(default="18:30", description="Gate for offers.")
     request_at: ClockTime = Field(default="19:00", description="DMS forecasts, detects and asks for the offer list.")
@@ -137,30 +147,32 @@ class DayAhead(Part):
 
     @model_validator(mode="after")
     def _order(self) -> Self:
+        if _minutes(self.flexibility_at) < _FORECAST_LEAD_MIN:
+            raise ValueError(
+                f"flexibility_at {self.flexibility_at} leaves no time for the forecast; use 00:15 or later"
+            )
         names = ("flexibility_at", "offers_at", "request_at", "bids_at", "clearing_at")
         for earlier, later in pairwise(names):
             first, second = getattr(self, earlier), getattr(self, later)
             if first >= second:
                 raise ValueError(f"{earlier} {first} is not before {later} {second}: the window lies after its gate")
+            lead = _SUBMISSION_LEAD_MIN if later in ("offers_at", "bids_at") else 0
+            if _minutes(second) - _minutes(first) <= lead:
+                raise ValueError(
+                    f"{earlier} {first} is less than {lead + 1} min before {later} {second}: "
+                    f"submissions leave {lead} min before their gate"
+                )
         return self
 
 
 class Intraday(Part):
-    """Intraday session, held again and again through the day."""
+    """Intraday sessions, one in every hour: forecast at minute 10, gate at 22, clearing at 32."""
 
-    enabled: bool = Field(default=True, description="Whether the session is held.")
-    every_s: Seconds = Field(default=3600, description="Time between sessions. [s]")
+    enabled: bool = Field(default=True, description="Whether the sessions are held.")
     lead_s: Seconds = Field(
         default=1800, description="From the clearing of a session to the start of its delivery. [s]"
     )
-    duration_s: Seconds = Field(default=600, description="From the opening of a session to its clearing. [s]")
     horizon_h: Positive = Field(default=4.0, le=36.0, description="Delivery period a session covers. [h]")
-
-    @model_validator(mode="after")
-    def _window(self) -> Self:
-        if self.duration_s >= self.every_s:
-            raise ValueError(f"duration_s {self.duration_s} is not below every_s {self.every_s}: sessions overlap")
-        return self
 
 
 class Market(Part):
@@ -169,19 +181,27 @@ class Market(Part):
     zone: Annotated[str, AfterValidator(_zone)] = Field(
         default="Europe/Helsinki", description="Zone of the times of day."
     )
-    delivery_s: Seconds = Field(default=3600, description="Length of a delivery period. [s]")
+    delivery_s: Seconds = Field(default=3600, description="Length of a delivery product, a part of an hour. [s]")
     clearing: Literal["pay_as_bid", "pay_as_clear"] = Field(default="pay_as_bid", description="What sellers are paid.")
     commercial: Literal["ams_prices", "mgms_prices"] = Field(
         default="ams_prices", description="Who prices flexibility."
     )
-    products: tuple[Product, ...] = Field(default=(Product.CRP,), min_length=1, description="Products traded.")
+    product: Literal["CRP", "CRP-2", "SRP"] = Field(
+        default="CRP", description="Flexibility product that microgrids offer."
+    )
     day_ahead: DayAhead = Field(default_factory=DayAhead, description="Day-ahead session.")
     intraday: Intraday = Field(default_factory=Intraday, description="Intraday sessions.")
 
     @model_validator(mode="after")
     def _periods(self) -> Self:
-        if 86400 % self.delivery_s:
-            raise ValueError(f"delivery_s {self.delivery_s} does not divide a day")
+        if 3600 % self.delivery_s:
+            raise ValueError(f"delivery_s {self.delivery_s} does not divide an hour; use 900, 1800 or 3600")
+        horizon_s = round(self.intraday.horizon_h * 3600)
+        if self.intraday.enabled and (horizon_s < self.delivery_s or horizon_s % self.delivery_s):
+            raise ValueError(
+                f"intraday.horizon_h {self.intraday.horizon_h:g} is no whole number of delivery products "
+                f"of {self.delivery_s} s"
+            )
         return self
 
 
@@ -201,7 +221,6 @@ class Microgrids(Part):
 class Spp(Part):
     """Service provider for weather and price forecasts."""
 
-    every_s: Seconds = Field(default=21600, description="Time between forecasts. [s]")
     horizon_h: Positive = Field(default=48.0, le=240.0, description="Horizon of a forecast. [h]")
     weather_error_percent: Percent = Field(default=10.0, description="Standard deviation of the irradiance error. [%]")
     price_error_percent: Percent = Field(default=10.0, description="Standard deviation of the price error. [%]")

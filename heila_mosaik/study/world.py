@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from heila_mosaik.domain.telemetry import MeasurementModel
 from heila_mosaik.simulators.exchange import Exchange
 from heila_mosaik.simulators.meters import Controller, Terminals
 from heila_mosaik.simulators.recorder import Append, Sink
+from heila_mosaik.study.interrupt import interruptible
 
 SIMULATORS: dict[str, Any] = {
     "Profiles": {"python": "heila_mosaik.simulators.profiles:Profiles"},
@@ -91,13 +92,14 @@ def run_world(parts: Parts) -> None:
     """Build the mosaik world and run it to the end."""
     import mosaik  # noqa: PLC0415 - slow import, needed only for a run
 
-    world = mosaik.World(SIMULATORS, cache=False, skip_greetings=True)
+    world: Any = mosaik.World(SIMULATORS, cache=False, skip_greetings=True)
     _quiet()  # after the world is made: mosaik enables its own log then
-    try:
-        _wire(world, parts)
-        world.run(until=parts.steps * parts.step_s, print_progress=False)
-    finally:
-        world.shutdown()
+    with interruptible(parts.tick) as tick:
+        try:
+            _wire(world, replace(parts, tick=tick))
+            world.run(until=parts.steps * parts.step_s, print_progress=False)
+        finally:
+            world.shutdown()
 
 
 def _quiet() -> None:

@@ -1,11 +1,15 @@
 """Scenario model built in Python."""
 
+import ast
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
 from heila_mosaik.study import schema
+from heila_mosaik.study.companies import make_calendar
 from heila_mosaik.study.progress import Progress
 from heila_mosaik.study.schema import Scenario
 
@@ -49,3 +53,57 @@ def test_every_number_with_a_unit_is_described():
 def test_progress_share():
     told = Progress(phase="run", simulated=START, start=START, stop=START)
     assert told.share == 1.0
+
+
+def keys(model):
+    """Names of all keys of a part, with those below it."""
+    for name, field in model.model_fields.items():
+        yield name
+        options = [field.annotation, *get_args(field.annotation)]
+        for option in options:
+            if isinstance(option, type) and issubclass(option, BaseModel):
+                yield from keys(option)
+
+
+def test_no_key_is_ignored():
+    """Every key is read somewhere outside the schema, so that setting it does something."""
+    package = Path(schema.__file__).parents[1]
+    readers = [p for part in ("study", "cli", "results") for p in (package / part).glob("*.py") if p.stem != "schema"]
+    read = {
+        node.attr
+        for path in readers
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+    }
+    through_the_scenario = {"duration_h", "stop", "start", "grid", "description"}
+    assert set(keys(Scenario)) - read - through_the_scenario == set()
+
+
+@pytest.mark.parametrize(
+    "market",
+    [
+        {"delivery_s": 7200},
+        {"delivery_s": 1800, "intraday": {"horizon_h": 0.75}},
+        {"day_ahead": {"flexibility_at": "18:25"}},
+        {"day_ahead": {"flexibility_at": "00:05"}},
+        {"day_ahead": {"bids_at": "19:08"}},
+        {"product": "FCR-N"},
+    ],
+)
+def test_market_that_no_calendar_holds_is_refused(market):
+    with pytest.raises(ValidationError):
+        build(market=market)
+
+
+@pytest.mark.parametrize(
+    "market",
+    [
+        {},
+        {"delivery_s": 900, "intraday": {"horizon_h": 0.25, "lead_s": 60}},
+        {"day_ahead": {"flexibility_at": "00:15", "offers_at": "00:26", "request_at": "00:27", "bids_at": "00:38"}},
+        {"intraday": {"enabled": False}},
+    ],
+)
+def test_market_accepted_makes_a_calendar(market):
+    scenario = build(market=market)
+    assert make_calendar(scenario).delivery_s == scenario.market.delivery_s
