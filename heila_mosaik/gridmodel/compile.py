@@ -19,6 +19,7 @@ from pandapower.pypower.makeYbus import branch_vectors
 from pandapower.results import init_results
 
 from heila_mosaik.domain.powerflow.arrays import Grid, Work, number
+from heila_mosaik.domain.powerflow.pack import flatten_grid
 from heila_mosaik.domain.powerflow.topology import assemble
 from heila_mosaik.domain.quantities import ComplexArray, FloatArray, IntArray
 from heila_mosaik.gridmodel.tables import bus_positions, column
@@ -33,13 +34,15 @@ class Compiled:
     """A grid compiled for one state of its bus-bus switches.
 
     Attributes:
-        grid: Constant arrays.
+        grid: Constant arrays, views of ``flat``.
+        flat: The same arrays as the kernels take them.
         work: Work arrays in the state of the net.
         first: First branch of each table that has some.
         status: Branch status as pandapower sees it with closed switches. (nb,)
     """
 
     grid: Grid
+    flat: tuple[IntArray, FloatArray, ComplexArray]
     work: Work
     first: dict[str, int]
     status: FloatArray
@@ -55,7 +58,7 @@ class _Case:
 
 
 def _case(net: Any) -> _Case:
-    """pandapower's case of ``net`` with all line and transformer switches closed and no appliance power."""
+    """The case pandapower makes of ``net`` with all line and transformer switches closed and no appliance power."""
     closed = copy.deepcopy(net)
     closed._options = copy.deepcopy(net._options)  # noqa: SLF001  # deepcopy drops underscored entries in some releases
     ends = closed.switch.et.isin(_BRANCH_SWITCHES)
@@ -86,7 +89,8 @@ def _admittances(branch: ComplexArray) -> ComplexArray:
     table[:, BR_STATUS] = 1
     with np.errstate(divide="ignore", invalid="ignore"):
         ytt, yff, yft, ytf = branch_vectors(table, len(table))
-    return np.nan_to_num(np.stack([yff, yft, ytf, ytt], axis=1))
+    found: ComplexArray = np.nan_to_num(np.stack([yff, yft, ytf, ytt], axis=1))
+    return found
 
 
 def tap_admittances(net: Any, table: str) -> ComplexArray:
@@ -143,7 +147,8 @@ def _scales(net: Any, table: str) -> FloatArray:
     if table == "line":
         rated = net.line.max_i_ka * net.line.df * net.line.parallel
         with np.errstate(divide="ignore"):
-            return 100.0 / rated.to_numpy(float)
+            scales: FloatArray = 100.0 / rated.to_numpy(float)
+        return scales
     rows = net[table]
     if table == "trafo":
         rated = (rows.sn_mva * rows.parallel * rows.df).to_numpy(float)
@@ -205,7 +210,8 @@ def compile_arrays(net: Any) -> Compiled:
     node_on = np.ones(n, np.int64)
     node_on[bus_node] = 0
     np.maximum.at(node_on, bus_node, bus_on)
-    shunt = (table[:, GS] + 1j * table[:, BS]) / base
+    shunt: ComplexArray = (table[:, GS] + 1j * table[:, BS]).astype(np.complex128) / base
+    fixed: ComplexArray = (table[:, PD] + 1j * table[:, QD]).astype(np.complex128) / base
     ext_bus = bus_positions(net, net.ext_grid.bus)
     first = {key: span[0] for key, span in case.spans.items()}
     trafo_scale = _scales(net, "trafo") if len(net.trafo) else np.zeros((0, 2))
@@ -228,7 +234,7 @@ def compile_arrays(net: Any) -> Compiled:
         slack_va=np.radians(table[n - len(slack) :, VA]),
         bus_node=bus_node,
         bus_on=bus_on,
-        s0=_home(bus_node, bus_on, _with_fixed(net), (table[:, PD] + 1j * table[:, QD]) / base),
+        s0=_home(bus_node, bus_on, _with_fixed(net), fixed),
         bus_shunt=_home(bus_node, bus_on, _with_shunt(net), shunt),
         load_bus=bus_positions(net, net.load.bus),
         sgen_bus=bus_positions(net, net.sgen.bus),
@@ -245,7 +251,8 @@ def compile_arrays(net: Any) -> Compiled:
     )
     work = _work(net, case, grid, order)
     assemble(grid, work)
-    return Compiled(grid=grid, work=work, first=first, status=case.branch[:, BR_STATUS].real.copy())
+    grid, flat = flatten_grid(grid)
+    return Compiled(grid=grid, flat=flat, work=work, first=first, status=case.branch[:, BR_STATUS].real.copy())
 
 
 def _work(net: Any, case: _Case, grid: Grid, order: IntArray) -> Work:
@@ -261,6 +268,7 @@ def _work(net: Any, case: _Case, grid: Grid, order: IntArray) -> Work:
         lu=np.zeros(len(grid.lu_col), complex),
         jac=np.zeros((len(grid.lu_col), 4)),
         pv=(table[:, BUS_TYPE] == _PV).astype(np.int64),
+        constant=np.ones(n, np.int64),
         vm_set=table[:, VM].copy(),
         i_slack=np.zeros(grid.n_free, complex),
         v_idle=np.ones(n, complex),

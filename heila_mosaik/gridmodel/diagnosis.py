@@ -54,7 +54,7 @@ def load_net(path: str | Path) -> Any:
             if hasattr(net, "bus") and len(net.bus):
                 return net
             why = "the file holds no pandapower net with buses"
-        except Exception as error:  # noqa: BLE001  # pandapower raises many kinds; each means an unreadable file
+        except Exception as error:  # pandapower raises many kinds; each means an unreadable file
             why = f"not readable as pandapower JSON ({type(error).__name__}: {error})"
     raise ProblemsError(
         f"grid {file}", [Problem(what=why, where=str(file), remedy="write the net with pandapower.to_json(net, path)")]

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from heila_mosaik.domain.network import GridInput, GridState, Network, Observable
-from heila_mosaik.domain.powerflow import results
-from heila_mosaik.domain.powerflow.arrays import Grid, Work
+from heila_mosaik.domain.powerflow import calls, results
+from heila_mosaik.domain.powerflow.arrays import Grid
+from heila_mosaik.domain.powerflow.pack import Flat, flatten_work
 from heila_mosaik.domain.powerflow.sensitivity import adjoint_rows
 from heila_mosaik.domain.powerflow.solve import solve
 from heila_mosaik.domain.powerflow.topology import assemble
@@ -57,7 +58,7 @@ class CompiledGrid:
                     Problem(
                         what="pandapower's power flow does not converge for the powers in the net",
                         where=f"grid {self.network.name}",
-                        remedy="run heila_mosaik.gridmodel.diagnose_divergence on the net; it names the likely elements",
+                        remedy="run heila_mosaik.gridmodel.diagnose_divergence on it; it names the likely elements",
                     )
                 ],
             )
@@ -89,7 +90,9 @@ class CompiledGrid:
         found = self._cache[key]
         self._compiled = found
         self._grid: Grid = found.grid
-        self._work: Work = found.work.clone()
+        self._parts = results.layout(found.grid)
+        self._work, flat = flatten_work(found.work)
+        self._flat = Flat(*found.flat, *flat)
         net, work = self._net, self._work
         work.br_closed[:] = branch_ends(net, found.status, found.first)
         for table in ("trafo", "trafo3w"):
@@ -106,6 +109,7 @@ class CompiledGrid:
         work = self._work
         zip_p, zip_q = zip_shares(self._net, self._grid.bus_node, len(work.v))
         work.zip_p[:], work.zip_q[:] = zip_p, zip_q
+        work.constant[:] = ~(zip_p[:, 1:].any(axis=1) | zip_q[:, 1:].any(axis=1))
         for table, into in zip(
             (*_APPLIANCES, "gen"), (work.load_k, work.sgen_k, work.storage_k, work.gen_k), strict=True
         ):
@@ -144,13 +148,12 @@ class CompiledGrid:
 
     def solve(self, given: GridInput) -> GridState:
         """Solve for appliance powers; ``converged=False`` and NaN on divergence."""
-        grid, work = self._grid, self._work
         self._last_ext_vm, self._last_gen_vm = given.ext_vm_pu.copy(), given.gen_vm_pu.copy()
         if self.rung is Rung.KERNELS:
-            state = results.solve_input(grid, work, self._has_pv, given)
+            state = calls.solve_input(self._flat, self._parts, self._has_pv, given)
             self._solved = state.converged
             return state
-        results.set_voltages(grid, work, given.gen_vm_pu, given.ext_vm_pu)
+        results.set_voltages(self._grid, self._work, given.gen_vm_pu, given.ext_vm_pu)
         self._gather(given)
         if self.rung is Rung.LIGHTSIM2GRID:
             return self._solve_nodes()
@@ -177,7 +180,7 @@ class CompiledGrid:
     def _solve_nodes(self) -> GridState:
         """Solve for ``work.s`` with the kernels or lightsim2grid, Newton-Raphson of our own as its second try."""
         grid, work = self._grid, self._work
-        out = np.full(results.size(grid), np.nan)
+        out = np.full(results.length(grid), np.nan)
         used = self._light.solve(grid, work) if self._light is not None else -1
         name = str(Rung.LIGHTSIM2GRID)
         if used < 0:
@@ -186,7 +189,7 @@ class CompiledGrid:
         self._solved = name != "diverged"
         if self._solved:
             results.write(grid, work, out)
-        return results.cut(grid, out, self._solved, name, used)
+        return results.cut(self._parts, out, self._solved, name, used)
 
     def _place(self, state: GridState) -> None:
         """Take pandapower's voltages, so that sensitivities can be formed there."""
@@ -198,6 +201,11 @@ class CompiledGrid:
         """Solve for net consumption per bus, external grid voltages as last given; ZIP shares as compiled."""
         if self.rung is Rung.PANDAPOWER:
             return self.solve(self._as_input(p_mw, q_mvar))
+        if self.rung is Rung.KERNELS:
+            p, q = np.ascontiguousarray(p_mw, float), np.ascontiguousarray(q_mvar, float)
+            state = calls.solve_bus(self._flat, self._parts, self._has_pv, p, q)
+            self._solved = state.converged
+            return state
         work = self._work
         work.bus_p[:] = p_mw / self._grid.base_mva
         work.bus_q[:] = q_mvar / self._grid.base_mva
@@ -214,7 +222,7 @@ class CompiledGrid:
             rows = np.flatnonzero((self._grid.load_bus == bus) & (self._work.load_k > 0))
             if not len(rows):
                 raise ValueError(
-                    f"bus.{self.network.bus_ids[bus]} has no load in service, so pandapower cannot be given a power there"
+                    f"bus.{self.network.bus_ids[bus]} has no load in service to give pandapower a power there"
                 )
             given.load_p_mw[rows[0]] += missing_p[bus] / self._work.load_k[rows[0]]
             given.load_q_mvar[rows[0]] += missing_q[bus] / self._work.load_k[rows[0]]
@@ -250,7 +258,8 @@ class CompiledGrid:
     ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         if not self._solved:
             raise ArithmeticError("there is no converged solution to form sensitivities at; call solve first")
-        return adjoint_rows(self._grid, self._work, observables, positions)
+        shape = (len(self.network.bus_ids), len(self.network.ext_grids.ids))
+        return adjoint_rows(self._flat, shape, observables, positions)
 
     def sensitivity(
         self, observables: tuple[Observable, ...], positions: IntArray
@@ -266,14 +275,15 @@ class CompiledGrid:
     # ------------------------------------------------------------------ changes
 
     def _element(self, table: str, element: int) -> int:
-        if table not in self._net or element not in self._net[table].index:
+        known = self._net[table].index.tolist() if table in self._net else []
+        if element not in known:
             raise ProblemsError(
                 f"grid {self.network.name}",
                 [
                     Problem(
                         what="there is no such element in the net",
                         where=f"{table}.{element}",
-                        remedy=f"use one of the {len(self._net[table]) if table in self._net else 0} indices of net.{table}",
+                        remedy=f"use one of the {len(known)} indices of net.{table}",
                     )
                 ],
             )
@@ -338,8 +348,17 @@ class CompiledGrid:
     def copy(self) -> CompiledGrid:
         """Independent engine with the same state; compiled arrays are shared."""
         other = copy.copy(self)
-        other._net = copy.deepcopy(self._net)
-        other._work = self._work.clone()
-        other._cache, other._taps = dict(self._cache), dict(self._taps)
-        other._light = LightSim() if self._light is not None else None
+        other.__dict__.update(self._private_parts())
         return other
+
+    def _private_parts(self) -> dict[str, Any]:
+        """Copies of what a shallow copy would share and either engine writes to."""
+        work, flat = flatten_work(self._work)
+        return {
+            "_net": copy.deepcopy(self._net),
+            "_work": work,
+            "_flat": Flat(*self._compiled.flat, *flat),
+            "_cache": dict(self._cache),
+            "_taps": dict(self._taps),
+            "_light": LightSim() if self._light is not None else None,
+        }

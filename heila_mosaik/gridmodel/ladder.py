@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from dataclasses import dataclass
 from enum import StrEnum
@@ -56,26 +57,35 @@ def choose(net: Any, grid: Grid, work: Work) -> Choice:
         grid: Compiled arrays.
         work: Work arrays.
     """
-    unknown = [table for table in _UNKNOWN if table in net and len(net[table])]
-    options = net._options  # noqa: SLF001  # pandapower keeps the options of the last power flow here
-    if unknown:
-        return Choice(rung=Rung.PANDAPOWER, reason=f"elements only pandapower models: {', '.join(unknown)}")
-    for option in ("enforce_q_lims", "enforce_p_lims", "distributed_slack", "tdpf", "consider_line_temperature"):
-        if options.get(option):
-            return Choice(rung=Rung.PANDAPOWER, reason=f"power-flow option {option} is set")
-    if options.get("trafo_loading", "current") != "current":
-        return Choice(rung=Rung.PANDAPOWER, reason="transformer loading by power is asked for")
+    only_pandapower = _only_pandapower(net)
+    if only_pandapower:
+        return Choice(rung=Rung.PANDAPOWER, reason=only_pandapower)
     if not work.pv.any():
         return Choice(rung=Rung.KERNELS, reason="no voltage-controlled units: fixed point, then Newton-Raphson")
+    own = ""
     if len(work.v) - grid.n_free > 1:
-        return Choice(rung=Rung.KERNELS, reason="voltage-controlled units and several slack nodes: Newton-Raphson")
-    if np.any(work.zip_p[:, 0] != 1.0) or np.any(work.zip_q[:, 0] != 1.0):
-        return Choice(rung=Rung.KERNELS, reason="voltage-controlled units and ZIP loads: Newton-Raphson")
-    try:
-        import lightsim2grid.algorithm  # noqa: F401, PLC0415
-    except ImportError:
-        return Choice(rung=Rung.KERNELS, reason="voltage-controlled units, lightsim2grid absent: Newton-Raphson")
+        own = "several slack nodes"
+    elif np.any(work.zip_p[:, 0] != 1.0) or np.any(work.zip_q[:, 0] != 1.0):
+        own = "ZIP loads"
+    elif importlib.util.find_spec("lightsim2grid") is None:
+        own = "lightsim2grid absent"
+    if own:
+        return Choice(rung=Rung.KERNELS, reason=f"voltage-controlled units, {own}: Newton-Raphson")
     return Choice(rung=Rung.LIGHTSIM2GRID, reason="voltage-controlled units: raw Newton-Raphson with KLU")
+
+
+def _only_pandapower(net: Any) -> str:
+    """Why only pandapower can solve the net, empty if it is not so."""
+    unknown = [table for table in _UNKNOWN if table in net and len(net[table])]
+    if unknown:
+        return f"elements only pandapower models: {', '.join(unknown)}"
+    options = net._options  # noqa: SLF001  # pandapower keeps the options of the last power flow here
+    for option in ("enforce_q_lims", "enforce_p_lims", "distributed_slack", "tdpf", "consider_line_temperature"):
+        if options.get(option):
+            return f"power-flow option {option} is set"
+    if options.get("trafo_loading", "current") != "current":
+        return "transformer loading by power is asked for"
+    return ""
 
 
 class LightSim:

@@ -17,7 +17,7 @@ def column(table: Any, name: str, default: float) -> FloatArray:
     """Column as floats; ``default`` where the column or a value is missing."""
     if name not in table.columns:
         return np.full(len(table), default)
-    values = table[name].to_numpy(dtype=float, na_value=np.nan, copy=True)
+    values: FloatArray = table[name].to_numpy(dtype=float, na_value=np.nan, copy=True)
     values[np.isnan(values)] = default
     return values
 

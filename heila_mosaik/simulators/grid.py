@@ -123,7 +123,7 @@ class GridSimulator(mosaik_api_v3.Simulator):
         self.diverged_count = 0
         return self.meta
 
-    def create(self, num: int, model: str, **params: Any) -> list[dict[str, Any]]:
+    def create(self, num: int, model: str, **params: Any) -> Any:
         """Create the grid (one per simulator) with its elements as children."""
         problems = []
         if model != "Grid" or num != 1 or self._where:

@@ -88,6 +88,7 @@ class Work(NamedTuple):
         lu: Complex factors of Y_LL. (nnz_lu,)
         jac: 2x2 blocks of the factorised Jacobian, row major. (nnz_lu, 4)
         pv: 1 for voltage-controlled nodes. (n,)
+        constant: 1 for nodes whose appliances draw constant power, 0 where a ZIP share depends on the voltage. (n,)
         vm_set: Voltage set points of slack and voltage-controlled nodes. [pu] (n,)
         i_slack: Y_LS V_S. (n_free,)
         v_idle: Voltage without appliances. (n,)
@@ -106,6 +107,7 @@ class Work(NamedTuple):
     lu: ComplexArray
     jac: FloatArray
     pv: IntArray
+    constant: IntArray
     vm_set: FloatArray
     i_slack: ComplexArray
     v_idle: ComplexArray
@@ -122,7 +124,7 @@ class Work(NamedTuple):
 
     def clone(self) -> Work:
         """Independent copy."""
-        return Work(*(array.copy() for array in self))
+        return self._replace(**{name: array.copy() for name, array in self._asdict().items()})
 
 
 class Pattern(NamedTuple):

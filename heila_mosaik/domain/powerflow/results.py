@@ -9,12 +9,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from heila_mosaik.domain.network import GridInput, GridState
+from heila_mosaik.domain.network import GridState
 from heila_mosaik.domain.powerflow.arrays import Grid, Work
-from heila_mosaik.domain.powerflow.solve import power_at, solve
+from heila_mosaik.domain.powerflow.solve import power_at, size, solve
 from heila_mosaik.domain.powerflow.topology import set_slack
 from heila_mosaik.domain.quantities import FloatArray
 
+_DEGREES = 180.0 / np.pi
 METHODS = ("fixed_point", "newton", "diverged")
 
 
@@ -77,16 +78,16 @@ def set_voltages(grid: Grid, work: Work, gen_vm: FloatArray, ext_vm: FloatArray)
         set_slack(grid, work)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def node_balance(grid: Grid, work: Work, i: int) -> complex:
     """Power that flows from node ``i`` into branches and shunts plus its appliances: what a source there feeds. [pu]"""
     current = 0j
     for e in range(grid.y_ptr[i], grid.y_ptr[i + 1]):
         current += work.y[e] * work.v[grid.y_col[e]]
-    return work.v[i] * np.conj(current) + power_at(work, i, abs(work.v[i]))
+    return work.v[i] * np.conj(current) + power_at(work, i, size(work.v[i]))
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _buses(grid: Grid, work: Work, out: FloatArray) -> None:
     n = len(grid.bus_node)
     for b in range(n):
@@ -95,9 +96,9 @@ def _buses(grid: Grid, work: Work, out: FloatArray) -> None:
             out[b] = out[n + b] = out[2 * n + b] = out[3 * n + b] = np.nan
             continue
         v = work.v[i]
-        vm = abs(v)
+        vm = size(v)
         out[b] = vm
-        out[n + b] = np.degrees(np.angle(v))
+        out[n + b] = np.arctan2(v.imag, v.real) * _DEGREES
         shunt = np.conj(grid.bus_shunt[b]) * vm * vm
         p = work.bus_p[b] * (work.zip_p[i, 0] + vm * (work.zip_p[i, 1] + vm * work.zip_p[i, 2]))
         q = work.bus_q[b] * (work.zip_q[i, 0] + vm * (work.zip_q[i, 1] + vm * work.zip_q[i, 2]))
@@ -113,17 +114,17 @@ def _buses(grid: Grid, work: Work, out: FloatArray) -> None:
                 out[2 * n + grid.gen_bus[k]] -= fed.real * grid.base_mva
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def end_flows(grid: Grid, work: Work, k: int) -> tuple[complex, complex, float, float]:
     """Power [pu] and current [kA] at both ends of branch ``k``, into the branch."""
     f, t = grid.br_f[k], grid.br_t[k]
     vf, vt = work.v[f], work.v[t]
     i_f = work.br_now[k, 0] * vf + work.br_now[k, 1] * vt
     i_t = work.br_now[k, 2] * vf + work.br_now[k, 3] * vt
-    return vf * np.conj(i_f), vt * np.conj(i_t), abs(i_f) * grid.i_base_ka[f], abs(i_t) * grid.i_base_ka[t]
+    return vf * np.conj(i_f), vt * np.conj(i_t), size(i_f) * grid.i_base_ka[f], size(i_t) * grid.i_base_ka[t]
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _dead(grid: Grid, work: Work, k: int) -> bool:
     """Whether an end of branch ``k`` has no voltage; an end behind an open switch hangs on the other end."""
     f_live, t_live = work.live[grid.br_f[k]] == 1, work.live[grid.br_t[k]] == 1
@@ -133,30 +134,42 @@ def _dead(grid: Grid, work: Work, k: int) -> bool:
     return not (f_volts and t_volts)
 
 
-@njit(cache=True)
-def _branches(grid: Grid, work: Work, out: FloatArray, at: int) -> int:
+@njit(cache=True, forceinline=True)
+def _line(grid: Grid, out: FloatArray, at: int, k: int, s_f: complex, i_f: float, i_t: float) -> None:
+    lines, highest = len(grid.line_scale), max(i_f, i_t)
+    out[at + k] = highest * grid.line_scale[k]
+    out[at + lines + k] = highest
+    out[at + 2 * lines + k] = s_f.real * grid.base_mva
+    out[at + 3 * lines + k] = s_f.imag * grid.base_mva
+    out[at + 4 * lines + k] = i_f
+
+
+@njit(cache=True, forceinline=True)
+def _trafo(grid: Grid, out: FloatArray, at: int, k: int, s_f: complex, i_f: float, i_t: float) -> None:
+    trafos = grid.trafo_scale.shape[0]
+    out[at + k] = max(i_f * grid.trafo_scale[k, 0], i_t * grid.trafo_scale[k, 1])
+    out[at + trafos + k] = s_f.real * grid.base_mva
+    out[at + 2 * trafos + k] = s_f.imag * grid.base_mva
+    out[at + 3 * trafos + k] = i_f
+
+
+@njit(cache=True, forceinline=True)
+def _branches(grid: Grid, work: Work, out: FloatArray, at: int) -> float:
+    """Write lines from ``at`` and transformers behind them; returns the losses of all branches. [pu]"""
     lines, trafos = len(grid.line_scale), grid.trafo_scale.shape[0]
-    for k in range(lines):
-        b = grid.line_first + k
-        s_f, _s_t, i_f, i_t = end_flows(grid, work, b)
-        if _dead(grid, work, b):
+    lost = 0.0
+    for b in range(len(grid.br_f)):
+        s_f, s_t, i_f, i_t = end_flows(grid, work, b)
+        lost += s_f.real + s_t.real
+        line, trafo = b - grid.line_first, b - grid.trafo_first
+        is_line, is_trafo = 0 <= line < lines, 0 <= trafo < trafos
+        if (is_line or is_trafo) and _dead(grid, work, b):
             s_f, i_f, i_t = complex(np.nan, np.nan), np.nan, np.nan
-        out[at + k] = max(i_f, i_t) * grid.line_scale[k]
-        out[at + lines + k] = max(i_f, i_t)
-        out[at + 2 * lines + k] = s_f.real * grid.base_mva
-        out[at + 3 * lines + k] = s_f.imag * grid.base_mva
-        out[at + 4 * lines + k] = i_f
-    at += 5 * lines
-    for k in range(trafos):
-        b = grid.trafo_first + k
-        s_f, _s_t, i_f, i_t = end_flows(grid, work, b)
-        if _dead(grid, work, b):
-            s_f, i_f, i_t = complex(np.nan, np.nan), np.nan, np.nan
-        out[at + k] = max(i_f * grid.trafo_scale[k, 0], i_t * grid.trafo_scale[k, 1])
-        out[at + trafos + k] = s_f.real * grid.base_mva
-        out[at + 2 * trafos + k] = s_f.imag * grid.base_mva
-        out[at + 3 * trafos + k] = i_f
-    return at + 4 * trafos
+        if is_line:
+            _line(grid, out, at, line, s_f, i_f, i_t)
+        elif is_trafo:
+            _trafo(grid, out, at + 5 * lines, trafo, s_f, i_f, i_t)
+    return lost
 
 
 @njit(cache=True)
@@ -189,7 +202,8 @@ def write(grid: Grid, work: Work, out: FloatArray) -> None:
     """Write all results at ``work.v`` into ``out``."""
     n, n_ext = len(grid.bus_node), len(grid.ext_bus)
     _buses(grid, work, out)
-    at = _trafos3w(grid, work, out, _branches(grid, work, out, 4 * n))
+    lost = _branches(grid, work, out, 4 * n)
+    at = _trafos3w(grid, work, out, 4 * n + 5 * len(grid.line_scale) + 4 * grid.trafo_scale.shape[0])
     for k in range(n_ext):
         i = grid.bus_node[grid.ext_bus[k]]
         fed = node_balance(grid, work, i) * grid.base_mva * grid.ext_share[k]
@@ -198,43 +212,16 @@ def write(grid: Grid, work: Work, out: FloatArray) -> None:
         out[at + k], out[at + n_ext + k] = fed.real, fed.imag
         out[2 * n + grid.ext_bus[k]] -= fed.real
         out[3 * n + grid.ext_bus[k]] -= fed.imag
-    out[at + 2 * n_ext] = losses(grid, work)
-
-
-@njit(cache=True)
-def step(  # one argument a table
-    grid: Grid,
-    work: Work,
-    has_pv: bool,
-    load_p: FloatArray,
-    load_q: FloatArray,
-    sgen_p: FloatArray,
-    sgen_q: FloatArray,
-    storage_p: FloatArray,
-    storage_q: FloatArray,
-    gen_p: FloatArray,
-    gen_vm: FloatArray,
-    ext_vm: FloatArray,
-    out: FloatArray,
-) -> tuple[int, int]:
-    """Appliance powers in, all results out; returns method and iterations."""
-    set_voltages(grid, work, gen_vm, ext_vm)
-    gather(grid, work, load_p, load_q, sgen_p, sgen_q, storage_p, storage_q, gen_p)
-    method, used = solve(grid, work, has_pv)
-    if method < 0:
-        out[:] = np.nan
-    else:
-        write(grid, work, out)
-    return method, used
+    out[at + 2 * n_ext] = lost * grid.base_mva
 
 
 @njit(cache=True)
 def batch(grid: Grid, work: Work, has_pv: bool, p: FloatArray, q: FloatArray, out: FloatArray) -> None:
-    """Solve rows of net bus consumption [MW]; the first columns of the flat results go to ``out``, NaN on divergence."""
+    """Solve rows of net bus consumption [MW]; the first results of each go to ``out``, NaN on divergence."""
     lines, trafos = len(grid.line_scale), grid.trafo_scale.shape[0]
     keep = out.shape[1]
-    length = 4 * len(grid.bus_node) + 5 * lines + 4 * trafos + grid.t3_scale.shape[0] + 2 * len(grid.ext_bus) + 1
-    full = np.empty(length)
+    total = 4 * len(grid.bus_node) + 5 * lines + 4 * trafos + grid.t3_scale.shape[0] + 2 * len(grid.ext_bus) + 1
+    full = np.empty(total)
     for row in range(p.shape[0]):
         work.bus_p[:] = p[row] / grid.base_mva
         work.bus_q[:] = q[row] / grid.base_mva
@@ -247,60 +234,41 @@ def batch(grid: Grid, work: Work, has_pv: bool, p: FloatArray, q: FloatArray, ou
             out[row] = full[:keep]
 
 
-def size(grid: Grid) -> int:
+def length(grid: Grid) -> int:
     """Length of the flat result array."""
     lines, trafos = len(grid.line_scale), len(grid.trafo_scale)
     return 4 * len(grid.bus_node) + 5 * lines + 4 * trafos + len(grid.t3_scale) + 2 * len(grid.ext_bus) + 1
 
 
-def cut(grid: Grid, out: FloatArray, converged: bool, method: str, iterations: int) -> GridState:
+def layout(grid: Grid) -> tuple[slice, ...]:
+    """Slices of the flat array in the order of the arrays of a state."""
+    n, lines, trafos, n_ext = len(grid.bus_node), len(grid.line_scale), len(grid.trafo_scale), len(grid.ext_bus)
+    ends = np.cumsum([n] * 4 + [lines] * 5 + [trafos] * 4 + [len(grid.t3_scale)] + [n_ext] * 2).tolist()
+    return tuple(slice(start, stop) for start, stop in zip([0, *ends[:-1]], ends, strict=True))
+
+
+def cut(parts: tuple[slice, ...], out: FloatArray, converged: bool, method: str, iterations: int) -> GridState:
     """Views of the flat array as a state."""
-    n, lines, trafos = len(grid.bus_node), len(grid.line_scale), len(grid.trafo_scale)
-    a = 4 * n
-    b = a + 5 * lines
-    c = b + 4 * trafos
-    d = c + len(grid.t3_scale)
-    e = d + len(grid.ext_bus)
+    vm, va, p, q, loading, i_max, p_f, q_f, i_f, t_loading, t_p, t_q, t_i, t3, ext_p, ext_q = [out[at] for at in parts]
     return GridState(
         converged=converged,
         method=method,
         iterations=iterations,
-        vm_pu=out[:n],
-        va_degree=out[n : 2 * n],
-        p_bus_mw=out[2 * n : 3 * n],
-        q_bus_mvar=out[3 * n : a],
-        line_loading_percent=out[a : a + lines],
-        line_i_ka=out[a + lines : a + 2 * lines],
-        line_p_from_mw=out[a + 2 * lines : a + 3 * lines],
-        line_q_from_mvar=out[a + 3 * lines : a + 4 * lines],
-        line_i_from_ka=out[a + 4 * lines : b],
-        trafo_loading_percent=out[b : b + trafos],
-        trafo_p_hv_mw=out[b + trafos : b + 2 * trafos],
-        trafo_q_hv_mvar=out[b + 2 * trafos : b + 3 * trafos],
-        trafo_i_hv_ka=out[b + 3 * trafos : c],
-        trafo3w_loading_percent=out[c:d],
-        ext_p_mw=out[d:e],
-        ext_q_mvar=out[e : e + len(grid.ext_bus)],
-        losses_mw=float(out[-1]),
+        vm_pu=vm,
+        va_degree=va,
+        p_bus_mw=p,
+        q_bus_mvar=q,
+        line_loading_percent=loading,
+        line_i_ka=i_max,
+        line_p_from_mw=p_f,
+        line_q_from_mvar=q_f,
+        line_i_from_ka=i_f,
+        trafo_loading_percent=t_loading,
+        trafo_p_hv_mw=t_p,
+        trafo_q_hv_mvar=t_q,
+        trafo_i_hv_ka=t_i,
+        trafo3w_loading_percent=t3,
+        ext_p_mw=ext_p,
+        ext_q_mvar=ext_q,
+        losses_mw=out.item(-1),
     )
-
-
-def solve_input(grid: Grid, work: Work, has_pv: bool, given: GridInput) -> GridState:
-    """One full step with the own kernels."""
-    out = np.empty(size(grid))
-    method, used = step(
-        grid,
-        work,
-        has_pv,
-        given.load_p_mw,
-        given.load_q_mvar,
-        given.sgen_p_mw,
-        given.sgen_q_mvar,
-        given.storage_p_mw,
-        given.storage_q_mvar,
-        given.gen_p_mw,
-        given.gen_vm_pu,
-        given.ext_vm_pu,
-        out,
-    )
-    return cut(grid, out, method >= 0, METHODS[method], used)

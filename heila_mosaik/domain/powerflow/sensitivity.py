@@ -11,10 +11,10 @@ from numba import njit
 
 from heila_mosaik.domain.network import Observable
 from heila_mosaik.domain.powerflow.arrays import Grid, Work
+from heila_mosaik.domain.powerflow.pack import Flat, as_grid, as_work
 from heila_mosaik.domain.powerflow.results import end_flows, losses, node_balance
 from heila_mosaik.domain.powerflow.solve import factorise_jacobian
-from heila_mosaik.domain.quantities import FloatArray, IntArray
-
+from heila_mosaik.domain.quantities import ComplexArray, FloatArray, IntArray
 
 _KINDS = ("VM", "P", "Q", "I", "LOADING", "RE", "IM", "EXT_P", "EXT_Q", "LOSSES")
 _VM, _P, _Q, _I, _LOADING, _RE, _IM, _EXT_P, _EXT_Q, _LOSSES = range(len(_KINDS))
@@ -163,9 +163,13 @@ def _to_slack(grid: Grid, work: Work, g: FloatArray, into: FloatArray) -> None:
 
 
 @njit(cache=True)
-def _rows(
-    grid: Grid,
-    work: Work,
+def _rows(  # noqa: PLR0913, PLR0917  # numba takes single arrays faster than tuples of them
+    grid_ints: IntArray,
+    grid_floats: FloatArray,
+    grid_complexes: ComplexArray,
+    work_ints: IntArray,
+    work_floats: FloatArray,
+    work_complexes: ComplexArray,
     kinds: IntArray,
     positions: IntArray,
     values: FloatArray,
@@ -174,6 +178,8 @@ def _rows(
     by_vm: FloatArray,
 ) -> bool:
     """Fill all rows; False if the Jacobian is singular."""
+    grid = as_grid(grid_ints, grid_floats, grid_complexes)
+    work = as_work(work_ints, work_floats, work_complexes)
     if not factorise_jacobian(grid, work):
         return False
     n = len(work.v)
@@ -202,13 +208,13 @@ def _rows(
 
 
 def adjoint_rows(
-    grid: Grid, work: Work, observables: tuple[Observable, ...], positions: IntArray
+    flat: Flat, shape: tuple[int, int], observables: tuple[Observable, ...], positions: IntArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Values and derivatives at ``work.v``.
+    """Values and derivatives at the last solution.
 
     Args:
-        grid: Compiled grid.
-        work: Work arrays holding a converged solution.
+        flat: Grid, and work holding a converged solution.
+        shape: Number of buses and of external grids.
         observables: Quantity of each row. (m,)
         positions: Position of bus, line, trafo or ext_grid of each row. (m,)
 
@@ -221,8 +227,8 @@ def adjoint_rows(
     m = len(observables)
     kinds = np.array([_TABLE[observable] for observable in observables], np.int64).reshape(m, 2)
     places = np.ascontiguousarray(positions, np.int64)
-    values, by_vm = np.empty(m), np.empty((m, len(grid.ext_bus)))
-    by_p, by_q = np.empty((m, len(grid.bus_node))), np.empty((m, len(grid.bus_node)))
-    if not _rows(grid, work, kinds, places, values, by_p, by_q, by_vm):
+    values, by_vm = np.empty(m), np.empty((m, shape[1]))
+    by_p, by_q = np.empty((m, shape[0])), np.empty((m, shape[0]))
+    if not _rows(*flat, kinds, places, values, by_p, by_q, by_vm):
         raise ArithmeticError("the Jacobian is singular: the grid stands at its voltage-collapse point")
     return values, by_p, by_q, by_vm
