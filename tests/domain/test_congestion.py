@@ -43,7 +43,7 @@ def case(name, seed):
         net.load[["p_mw", "q_mvar"]] *= rng.uniform(0.85, 1.1, (len(net.load), 1))
         net.line["max_i_ka"] = 0.28
         pp.runpp(net)
-        net.line["max_i_ka"] = np.where(net.line.index == 0, net.res_line.i_ka[0] * 0.92, 0.5)
+        net.line["max_i_ka"] = np.where(net.line.index == 0, net.res_line.i_ka[0] * 0.85, 0.5)
     net.bus["min_vm_pu"], net.bus["max_vm_pu"] = v_min, 1.08
     net.line["max_loading_percent"], net.trafo["max_loading_percent"] = 100.0, 100.0
     engine = compile_net(net)
@@ -52,8 +52,8 @@ def case(name, seed):
     position = {bus: k for k, bus in enumerate(engine.network.bus_ids.tolist())}
     actions = tuple(
         Action(
-            name=f"a{bus}", bus=position[bus], p_min_mw=-size, p_max_mw=0.0, q_min_mvar=-0.3 * size,
-            q_max_mvar=0.3 * size, price_up=price,
+            name=f"a{bus}", bus=position[bus], p_min_mw=-size, p_max_mw=0.0, q_min_mvar=-0.05 * size,
+            q_max_mvar=0.05 * size, price_up=price,
         )
         for bus, price in zip(buses, prices, strict=True)
     )  # fmt: skip
@@ -92,7 +92,7 @@ def test_redispatch_reaches_the_optimum_of_runopp(name):
         assert ours.before
         assert not violations(ours.state, engine.network, limits, voltage_pu=1e-5, percent=0.01)
         theirs = runopp_cost(net, actions, engine.network.bus_ids)
-        if theirs is not None:
+        if theirs is not None and theirs > 1.0:
             compared += 1
             assert ours.cost_eur_per_h <= theirs * 1.002 + 1e-3
     assert compared >= 2
@@ -132,7 +132,9 @@ def test_answer_stays_in_the_range_of_the_actions():
 
 def test_harmful_activation_is_withheld_with_the_reason():
     _, engine, p, q, actions, limits = case("cigre", 1)
-    limits = replace(limits, trafo_percent=np.full(2, 200.0), line_percent=limits.line_percent * 2, v_min_pu=np.full(len(p), 0.9))
+    limits = replace(
+        limits, trafo_percent=np.full(2, 200.0), line_percent=limits.line_percent * 2, v_min_pu=np.full(len(p), 0.9)
+    )
     bus = np.array([actions[0].bus, actions[4].bus])
     low = engine.solve_bus(p, q).vm_pu
     # another actor needs its present voltage at bus 10; more consumption at bus 3 takes it away

@@ -34,7 +34,8 @@ def stressed():
     )
     n = len(engine.network.bus_ids)
     limits = Limits(
-        v_min_pu=np.full(n, 0.92), v_max_pu=np.full(n, 1.08), line_percent=np.full(len(engine.network.lines.ids), 100.0),
+        v_min_pu=np.full(n, 0.92), v_max_pu=np.full(n, 1.08),
+        line_percent=np.full(len(engine.network.lines.ids), 100.0),
         trafo_percent=np.full(len(engine.network.trafos.ids), 96.0),
     )  # fmt: skip
     return engine, forecast, engine.network.loads.bus, limits

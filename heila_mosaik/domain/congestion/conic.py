@@ -28,6 +28,8 @@ class ConicStep:
         lower, upper: Bounds of the adjustments [P..., Q...]. (2k,)
         price_up, price_down: Price of lowering and raising each adjustment. (2k,)
         penalty: Price of one unit of slack (0.01 pu or 1 %). [EUR/h]
+        centre: Adjustments at the point of linearisation. (2k,)
+        proximity: Weight of staying near the centre, of the highest price. [1/MW]
     """
 
     linear: FloatArray
@@ -41,6 +43,8 @@ class ConicStep:
     price_up: FloatArray
     price_down: FloatArray
     penalty: float
+    centre: FloatArray
+    proximity: float
 
 
 def solve_step(step: ConicStep) -> tuple[FloatArray, FloatArray] | None:
@@ -71,12 +75,10 @@ def solve_step(step: ConicStep) -> tuple[FloatArray, FloatArray] | None:
     scale = max(float(np.abs(cost[: 2 * k2]).max(initial=0.0)), 1e-3)
     settings = clarabel.DefaultSettings()
     settings.verbose = False
-    # a tiny curvature picks one answer among equal prices and keeps set points from jumping between them
-    used = 2 * k2
-    curvature = sparse.csc_matrix(
-        (np.full(used, 1e-6), np.arange(used), np.minimum(np.arange(n + 1), used)), shape=(n, n)
-    )
-    solver = clarabel.DefaultSolver(curvature, cost / scale, sparse.csc_matrix(matrix), right, cones, settings)
+    cost /= scale
+    cost[:k2] -= step.proximity * step.centre
+    cost[k2 : 2 * k2] += step.proximity * step.centre
+    solver = clarabel.DefaultSolver(_curvature(step, n), cost, sparse.csc_matrix(matrix), right, cones, settings)
     solution = solver.solve()
     if str(solution.status) not in ("Solved", "AlmostSolved"):
         return None
@@ -91,3 +93,19 @@ def _fill_cones(rows: FloatArray, right: FloatArray, step: ConicStep, r: int) ->
     rows[2::3, :k2], rows[2::3, k2 : 2 * k2] = -step.imag, step.imag
     rows[3 * np.arange(b), 2 * k2 + r + np.arange(b)] = -1.0
     right[0::3], right[1::3], right[2::3] = 100.0, step.real0, step.imag0
+
+
+def _curvature(step: ConicStep, n: int) -> sparse.csc_matrix:
+    """Upper triangle of the quadratic term.
+
+    ``proximity / 2 · |x - centre|²`` keeps rounds from jumping between answers of nearly equal price; a tiny diagonal
+    picks one answer among those of exactly equal price.
+    """
+    k2 = len(step.lower)
+    index = np.arange(k2)
+    own = np.full(k2, 1e-6 + step.proximity)
+    across = np.full(k2, -step.proximity)
+    values = np.concatenate((own, np.column_stack((across, own)).ravel()))
+    rows = np.concatenate((index, np.column_stack((index, index + k2)).ravel()))
+    starts = np.concatenate((index, k2 + 2 * index, np.full(n - 2 * k2 + 1, 3 * k2)))
+    return sparse.csc_matrix((values, rows, starts), shape=(n, n))

@@ -65,7 +65,9 @@ class RedispatchSettings:
         tolerance_pu: Voltage violation that counts as none. [pu]
         tolerance_percent: Loading violation that counts as none. [%]
         tolerance_mw: Rounds end when no adjustment moves by more. [MW]
+        tolerance_cost: ... or when all limits hold and the cost changes by less. [1]
         penalty: Price of 0.01 pu or 1 % of violation, over the highest price of an action. [1]
+        proximity: Weight of staying near the last round's answer, of the highest price. [1/MW]
     """
 
     max_rounds: int = 10
@@ -75,7 +77,9 @@ class RedispatchSettings:
     tolerance_pu: float = 2e-6
     tolerance_percent: float = 1e-2
     tolerance_mw: float = 1e-4
+    tolerance_cost: float = 2e-4
     penalty: float = 1e3
+    proximity: float = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,19 +167,23 @@ def optimise(
     bus = np.array([action.bus for action in actions], dtype=np.int64)
     working = _Working(engine, limits, settings)
     best = (_merit(before, 0.0), x, state, before)
-    rounds = 0
-    for rounds in range(1, settings.max_rounds + 1):  # noqa: B007 (the count is part of the answer)
+    rounds, cost = 0, 0.0
+    for rounds in range(1, settings.max_rounds + 1):
         grown = working.extend(state)
-        solved = solve_step(_linearise(engine, working, state, actions, bus, x))
+        # the first round goes anywhere; later ones weigh the way, or they jump between answers of equal price
+        step = _linearise(engine, working, state, actions, bus, x, proximity=settings.proximity if rounds > 1 else 0.0)
+        solved = solve_step(step)
         if solved is None:
             break
         moved = float(np.abs(solved[0] - x).max())
         x, state = _step(engine, p_mw, q_mvar, bus, x, solved[0])
         after = _broken(state, engine, limits, settings)
-        merit = _merit(after, _cost(x, actions))
+        cost_before, cost = cost, _cost(x, actions)
+        merit = _merit(after, cost)
         if state.converged and (merit <= best[0] or moved < settings.tolerance_mw):
             best = (merit, x, state, after)
-        if moved < settings.tolerance_mw and not (grown and after):
+        settled = not after and abs(cost - cost_before) <= settings.tolerance_cost * max(cost, 1e-3)
+        if (moved < settings.tolerance_mw and not (grown and after)) or (settled and rounds > 1):
             break
     _, x, state, after = best
     if state.converged:
@@ -207,7 +215,14 @@ def _step(
 
 
 def _linearise(
-    engine: GridEngine, working: _Working, state: GridState, actions: tuple[Action, ...], bus: IntArray, x: FloatArray
+    engine: GridEngine,
+    working: _Working,
+    state: GridState,
+    actions: tuple[Action, ...],
+    bus: IntArray,
+    x: FloatArray,
+    *,
+    proximity: float,
 ) -> ConicStep:
     """Constraints of the working set about ``x``, the engine's last solution."""
     sides = [*working.low, *working.high]
@@ -249,6 +264,8 @@ def _linearise(
         price_up=price_up,
         price_down=price_down,
         penalty=working.settings.penalty * highest,
+        centre=x,
+        proximity=proximity,
     )
 
 
