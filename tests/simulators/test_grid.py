@@ -5,6 +5,7 @@ import pandapower as pp
 import pandapower.networks as nw
 import pytest
 
+from benchmarks.grid_step import make_day, run_ours_by_element, run_ours_by_vector, run_peer
 from heila_mosaik.simulators.grid import DivergedError, GridSimulator
 
 
@@ -44,3 +45,13 @@ def test_divergence_follows_the_policy(policy, tmp_path):
         assert after["diverged_count"] == 1
         assert np.isnan(after["Vm[pu]"]).all() if policy == "skip" else after["Vm[pu]"] == before
     assert (tmp_path / "step-60" / "net.json").is_file()
+
+
+def test_in_a_world_both_wirings_agree_with_the_peer():
+    pytest.importorskip("mosaik_components.pandapower")
+    day = make_day(nw.create_cigre_network_mv(with_der="pv_wind"), steps=3)
+    _seconds, truth = run_peer(day, 3)
+    for run in (run_ours_by_vector, run_ours_by_element):
+        _seconds, volts = run(day, 3)
+        assert volts.shape == (3, 15)
+        np.testing.assert_allclose(volts, truth, rtol=0, atol=1e-6)
