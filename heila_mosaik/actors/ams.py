@@ -13,6 +13,7 @@ from heila_mosaik.domain.bidding import (
     aggregator_prices,
     make_offers,
     microgrid_prices,
+    without,
 )
 from heila_mosaik.domain.information import (
     ActivationNotification,
@@ -26,6 +27,7 @@ from heila_mosaik.domain.information import (
     Session,
     SettlementStatement,
     VerificationNotification,
+    WeatherForecast,
 )
 from heila_mosaik.domain.market import MarketCalendar, MarketEvent
 from heila_mosaik.domain.timegrid import TimeGrid
@@ -66,6 +68,7 @@ class Ams:
         self._forecasts: dict[tuple[str, str], list[FlexibilityForecast]] = {}
         self._price: PriceForecast | None = None
         self._reserves: dict[str, ReserveNotification] = {}
+        self._sold_at: dict[str, datetime] = {}
         self._activations: dict[str, datetime] = {}
         self._last: datetime | None = None
 
@@ -91,8 +94,11 @@ class Ams:
             self._remember(body)
         elif isinstance(body, PriceForecast):
             self._price = body
+        elif isinstance(body, WeatherForecast):
+            pass  # of use to the microgrids; prices are made from prices here
         elif isinstance(body, ReserveNotification):
             self._reserves[body.id] = body
+            self._sold_at[body.id] = now
             self._out.send(self.microgrid_prefix + body.location, body)
         elif isinstance(body, ActivationNotification):
             self._pass_activation(now, message.sender, body)
@@ -149,7 +155,7 @@ class Ams:
                     continue
                 prices = given
             offers = make_offers(
-                forecast,
+                self._unsold(forecast),
                 prices,
                 window=window,
                 session=session,
@@ -170,6 +176,15 @@ class Ams:
             lowering_mwh=float(-lowering.sum() * window.hours),
             raising_mwh=float(raising.sum() * window.hours),
         )
+
+    def _unsold(self, forecast: FlexibilityForecast) -> FlexibilityForecast:
+        """The forecast without what was sold after it was made: nothing may be offered twice."""
+        later = [
+            reserve
+            for key, reserve in self._reserves.items()
+            if reserve.location == forecast.subject and self._sold_at[key] >= forecast.issued_at
+        ]
+        return without(forecast, later)
 
     def _pass_activation(self, now: datetime, sender: str, activation: ActivationNotification) -> None:
         reason = self._objection(now, sender, activation)
@@ -239,6 +254,7 @@ class Ams:
             if (kept := [each for each in known if each.profile.stop > now])
         }
         self._reserves = {key: each for key, each in self._reserves.items() if each.stop + _KEEP > now}
+        self._sold_at = {key: at for key, at in self._sold_at.items() if key in self._reserves}
         self._activations = {key: stop for key, stop in self._activations.items() if stop + _KEEP > now}
 
 

@@ -16,6 +16,7 @@ from heila_mosaik.domain.information import (
     Measurements,
     Message,
     OperationPlan,
+    PQProfile,
     VerificationNotification,
     WeatherForecast,
 )
@@ -91,6 +92,7 @@ class Cems:
         self._report_at: datetime | None = None
         self._reported_at: datetime | None = None
         self._forecast_at: datetime | None = None
+        self._own: dict[str, PQProfile] = {}
         self._samples: dict[str, list[tuple[datetime, float, float]]] = {}
 
     def step(self, now: datetime, inbox: Sequence[Message], measurements: Measurements | None) -> Outcome:
@@ -114,7 +116,7 @@ class Cems:
     def _receive(self, now: datetime, message: Message) -> None:
         body = message.body
         if isinstance(body, ControlSignal):
-            self._control(now, body)
+            self._control(now, body, message.sent_at)
         elif isinstance(body, OperationPlan):
             if body.subject in self.settings.resources:
                 self._plans[body.subject] = body
@@ -122,13 +124,16 @@ class Cems:
         elif isinstance(body, WeatherForecast):
             self._weather = body
 
-    def _control(self, now: datetime, signal: ControlSignal) -> None:
+    def _control(self, now: datetime, signal: ControlSignal, sent_at: datetime) -> None:
         """Check a set point, hold it and hand it to the resource."""
         if signal.target in self.settings.breakers:
             self._out.control(signal)
             return
         spec = self.settings.resources.get(signal.target)
         if spec is None or signal.stop <= now:
+            if spec is not None and sent_at < signal.stop:
+                # It was good when it was sent and ended on its way: nothing to do, nothing wrong.
+                return
             why = "is not one of mine" if spec is None else f"stopped at {signal.stop.isoformat()}"
             self._out.record("control_refused", f"{signal.target} {why}", control=signal.id)
             return
@@ -214,9 +219,10 @@ class Cems:
         plan = self._plans.get(signal.target)
         if not samples or signal.p_mw is None:
             return
+        profile = plan.profile if plan is not None else self._own.get(signal.target)
         base = 0.0
-        if plan is not None and samples[0][0] in plan.profile.grid:
-            base = plan.profile.p_mw[plan.profile.grid.position(samples[0][0])]
+        if profile is not None and samples[0][0] in profile.grid:
+            base = profile.p_mw[profile.grid.position(samples[0][0])]
         count = len(samples)
         q_asked = signal.q_mvar or 0.0
         self._out.send(
@@ -253,6 +259,7 @@ class Cems:
             state = {} if soc is None else {"soc_percent": soc}
             envelope = forecast_resource(name, spec, state, exogenous, own.flexibility)
             up, down = envelope.finite_energy()
+            self._own[name] = envelope.profile()
             self._out.send(
                 own.mgms,
                 FlexibilityForecast(
@@ -260,7 +267,7 @@ class Cems:
                     subject=name,
                     issued_at=now,
                     product=Product.CRP,
-                    profile=envelope.profile(),
+                    profile=self._own[name],
                     energy_up_mwh=up,
                     energy_down_mwh=down,
                 ),

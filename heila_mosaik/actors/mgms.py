@@ -10,10 +10,21 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from heila_mosaik.actors.base import Outbox, Outcome
-from heila_mosaik.actors.mgms_book import MINUTE, Book, Holding
+from heila_mosaik.actors.mgms_book import Book, Holding
 from heila_mosaik.actors.mgms_forecast import Expectation, asking_prices, whole
+from heila_mosaik.actors.mgms_plan import (
+    declared_powers,
+    duties_of,
+    follow,
+    is_store,
+    keep_declared,
+    same_plan,
+    sold_on,
+    unsold,
+)
 from heila_mosaik.actors.mgms_rooms import envelope_from, room_of
 from heila_mosaik.actors.mgms_settings import MgmsSettings
+from heila_mosaik.actors.mgms_verify import verification
 from heila_mosaik.domain.dispatch import Room, spread
 from heila_mosaik.domain.flexibility import Envelope
 from heila_mosaik.domain.information import (
@@ -31,12 +42,15 @@ from heila_mosaik.domain.information import (
     WeatherForecast,
 )
 from heila_mosaik.domain.quantities import FloatArray, Quality, Quantity
-from heila_mosaik.domain.resources import BatterySpec, EvSpec, HeatPumpSpec, PvSpec
-from heila_mosaik.domain.scheduling import Obligation
+from heila_mosaik.domain.resources import EvSpec, PvSpec
+from heila_mosaik.domain.scheduling import Schedule
 from heila_mosaik.domain.timegrid import TimeGrid, floor_to
 
 TOLERANCE = 1e-6
 SHORT_SHARE = 0.02
+PLAN_H = 6.0
+SIGNAL_BAND = 2e-4
+RESERVE_WAIT = timedelta(seconds=30)
 USABLE = (Quality.GOOD, Quality.QUESTIONABLE)
 
 
@@ -58,6 +72,10 @@ class Mgms:
         self._now: datetime | None = None
         self._next_forecast: datetime | None = None
         self._next_dispatch: datetime | None = None
+        self._replan_at: datetime | None = None
+        self._plans_sent: dict[str, PQProfile] = {}
+        self._short: tuple[float, float] = (0.0, 0.0)
+        self._given: dict[str, ControlSignal] = {}
 
     def step(self, now: datetime, inbox: Sequence[Message], measurements: Measurements | None) -> Outcome:
         """Advance to ``now``; see :class:`heila_mosaik.actors.base.Actor`."""
@@ -67,7 +85,6 @@ class Mgms:
         self._now = now
         if measurements is not None:
             self._measured(measurements)
-        reserved = False
         calls = []
         for message in inbox:
             body = message.body
@@ -75,22 +92,31 @@ class Mgms:
                 calls.append(body)
             elif isinstance(body, ReserveNotification):
                 self._book.add(body)
-                reserved = True
+                # Reserves of one clearing arrive one by one: plan once for all of them.
+                soon = now + RESERVE_WAIT if body.start > now + RESERVE_WAIT else now
+                self._replan_at = soon if self._replan_at is None else min(soon, self._replan_at)
             else:
                 self._take(now, body)
-        due = self._expects.weather is not None and (self._next_forecast is None or now >= self._next_forecast)
-        if due or reserved:
+        due = self._known() and (self._next_forecast is None or now >= self._next_forecast)
+        replan = self._replan_at is not None and now >= self._replan_at
+        if due or (replan and self._known()):
             self._reschedule(now)
+            self._replan_at = None
         if due:
             self._forecast(now)
             self._next_forecast = self._forecast_after(now)
         accepted = sum(self._accept(now, call) for call in calls)
-        if accepted or reserved or (self._next_dispatch is not None and now >= self._next_dispatch):
+        if accepted or replan or (self._next_dispatch is not None and now >= self._next_dispatch):
             self._dispatch(now)
         for holding in list(self._book.holdings.values()):
             self._verify(now, holding)
         self._book.prune(now)
         return self._out.outcome(self._wake(now))
+
+    def _known(self) -> bool:
+        """Whether enough is known to plan: the weather, and in the distributed variant what the controllers say."""
+        own = self.settings
+        return self._expects.weather is not None and (not own.distributed or len(self._theirs) == len(own.resources))
 
     def _take(self, now: datetime, body: object) -> None:
         if isinstance(body, Measurements):
@@ -149,67 +175,54 @@ class Mgms:
         own = self.settings
         return TimeGrid(start=floor_to(now, own.step_s), step_s=own.step_s, count=own.horizon_s // own.step_s)
 
-    def _reserved(self, grid: TimeGrid) -> tuple[FloatArray, FloatArray, float, float]:
-        """Range and remaining energy sold, up and down. [MW] (n,), [MW] (n,), [MWh], [MWh]"""
-        up, down = np.zeros(grid.count), np.zeros(grid.count)
-        energy: dict[tuple[str, bool], float] = {}
-        for name, holding in self._book.holdings.items():
-            reserve = holding.reserve
-            first, last = (
-                max(0, grid.position(reserve.start)),
-                min(grid.count, grid.position(reserve.stop - timedelta(seconds=1)) + 1),
-            )
-            if last <= first:
-                continue
-            up[first:last] -= reserve.p_min_mw
-            down[first:last] += reserve.p_max_mw
-            for is_up, sold in ((True, -reserve.p_min_mw), (False, reserve.p_max_mw)):
-                if sold > TOLERANCE:
-                    # Members of a group share their energy: count it once.
-                    energy[(reserve.group or name, is_up)] = self._book.owed_mwh(is_up, name)
-        return (
-            up,
-            down,
-            sum(mwh for (_, is_up), mwh in energy.items() if is_up),
-            sum(mwh for (_, is_up), mwh in energy.items() if not is_up),
-        )
-
     def _reschedule(self, now: datetime) -> None:
         """Make a new operation plan and send it to aggregator and resources."""
         own, grid = self.settings, self._grid(now)
         exogenous = self._expects.exogenous(grid)
-        up, down, energy_up, energy_down = self._reserved(grid)
-        plans: Mapping[str, FloatArray] = {}
-        if own.distributed and len(self._theirs) == len(own.resources):
-            self._envelopes = {name: envelope_from(body, grid) for name, body in self._theirs.items()}
+        sold = sold_on(self._book, grid)
+        declared = declared_powers(self._envelopes, grid, sold, own.resources)
+        if own.distributed:
+            self._envelopes = {
+                name: follow(envelope_from(body, grid), declared[name])
+                if name in declared
+                else envelope_from(body, grid)
+                for name, body in self._theirs.items()
+            }
         else:
-            free = self._expects.envelopes(exogenous, own.flexibility, {})
-            duties = []
-            for is_up, sold, energy in ((True, up, energy_up), (False, down, energy_down)):
-                others = [e for n, e in free.items() if not isinstance(own.resources[n], BatterySpec | HeatPumpSpec)]
-                given = np.sum([e.up_mw if is_up else e.down_mw for e in others], axis=0) if others else 0.0
-                need = np.maximum(0.0, sold - given)
-                part = float((need / np.maximum(sold, TOLERANCE)).max(initial=0.0))
-                duties.append(Obligation(up=is_up, power_mw=need, energy_mwh=energy * min(1.0, part)))
+            plans: Mapping[str, FloatArray] = declared
+            duties = duties_of(sold, self._expects.envelopes(exogenous, own.flexibility, {}), own.resources)
             if own.arbitrage or any(duty.power_mw.any() for duty in duties):
-                schedule = self._expects.schedule(exogenous, duties, own.keep_share)
+                schedule = self._expects.schedule(exogenous, duties, own, declared)
                 plans = schedule.p_mw
-                if schedule.shortfall_mw > 1e-4 or schedule.shortfall_mwh > 1e-4:
-                    self._out.record(
-                        "reserve_short",
-                        "resources cannot keep the whole reserve ready",
-                        short_mw=schedule.shortfall_mw,
-                        short_mwh=schedule.shortfall_mwh,
-                    )
+                self._note_short(schedule)
             self._envelopes = self._expects.envelopes(exogenous, own.flexibility, plans)
-        total = whole(own.microgrid, self._envelopes, own.flexibility)
+        plan = whole(own.microgrid, self._envelopes, own.flexibility)
+        total = keep_declared(plan, self._book.plans[-1][1] if self._book.plans else None, sold)
+        for holding in self._book.holdings.values():
+            holding.declared = True
         self._book.plans.append((now, total))
-        self._send_plan(own.ams, own.microgrid, now, total.profile())
+        self._send_plan(own.ams, own.microgrid, now, total.profile(), whole_h=own.horizon_s / 3600.0)
         for name, controller in own.controllers.items():
-            if name in self._envelopes:
-                self._send_plan(controller, name, now, self._envelopes[name].profile())
+            if name in self._envelopes and is_store(own.resources[name]):
+                self._send_plan(controller, name, now, self._envelopes[name].profile(), whole_h=PLAN_H)
 
-    def _send_plan(self, receiver: str, subject: str, now: datetime, profile: PQProfile) -> None:
+    def _note_short(self, schedule: Schedule) -> None:
+        """Record a reserve that cannot be kept, when it appears or changes."""
+        short = (round(schedule.shortfall_mw, 3), round(schedule.shortfall_mwh, 3))
+        if any(short) and short != self._short:
+            self._out.record(
+                "reserve_short",
+                "resources cannot keep the whole reserve ready",
+                short_mw=schedule.shortfall_mw,
+                short_mwh=schedule.shortfall_mwh,
+            )
+        self._short = short
+
+    def _send_plan(self, receiver: str, subject: str, now: datetime, profile: PQProfile, whole_h: float) -> None:
+        """Send a plan unless the one sent before still holds for the hours that matter."""
+        if same_plan(self._plans_sent.get(subject), profile, whole_h):
+            return
+        self._plans_sent[subject] = profile
         identity = self._out.identity("plan")
         self._out.send(receiver, OperationPlan(id=identity, subject=subject, issued_at=now, profile=profile))
 
@@ -224,10 +237,10 @@ class Mgms:
             total = replace(total, p_min_mw=p, p_max_mw=p, q_min_mvar=q, q_max_mvar=q)
             energy_up, energy_down = 0.0, 0.0
         elif own.net_of_reserves:
-            up, down, sold_up, sold_down = self._reserved(grid)
-            low, high = np.minimum(total.p_mw, total.p_min_mw + up), np.maximum(total.p_mw, total.p_max_mw - down)
-            total = replace(total, p_min_mw=low, p_max_mw=high)
-            energy_up, energy_down = max(0.0, energy_up - sold_up), max(0.0, energy_down - sold_down)
+            sold = sold_on(self._book, grid)
+            total = unsold(total, sold)
+            energy_up = max(0.0, energy_up - sold.energy_up_mwh)
+            energy_down = max(0.0, energy_down - sold.energy_down_mwh)
         price_up: tuple[float, ...] = ()
         price_down: tuple[float, ...] = ()
         if own.prices:
@@ -272,7 +285,7 @@ class Mgms:
             reason = (
                 f"resources can move {can.p_mw:.4f} MW and {can.q_mvar:.4f} MVar of {p_mw:.4f} MW, {q_mvar:.4f} MVar"
             )
-            self._refuse(call, short_p, short_q, reason)
+            self._refuse(call, _part(short_p, call.p_mw), _part(short_q, call.q_mvar), reason)
         self._book.call(call, now, call.p_mw, call.q_mvar)
         return True
 
@@ -305,13 +318,16 @@ class Mgms:
     def _dispatch(self, now: datetime) -> None:
         """Spread what is asked now over the resources."""
         own = self.settings
-        p_mw, q_mvar = self._book.asked(now)
         calls = [call for holding in self._book.holdings.values() for call in holding.calls]
-        running = [call for call in calls if call.start <= now < call.stop]
+        # What ends before a signal could arrive is not spread any more: the controllers end it by themselves.
+        soon = now + timedelta(seconds=own.lead_s)
+        running = [call for call in calls if call.start <= now and soon < call.stop]
         coming = [call.start for call in calls if call.start > now]
         if not running or not self._closed:
-            self._next_dispatch = min(coming, default=None)
+            ending = [call.stop for call in calls if call.start <= now < call.stop] if self._closed else []
+            self._next_dispatch = min([*coming, *ending], default=None)
             return
+        p_mw, q_mvar = math.fsum(call.p_mw for call in running), math.fsum(call.q_mvar for call in running)
         stop = min(call.stop for call in running)
         rooms = self._rooms(now)
         result = spread(p_mw, q_mvar, rooms, self._book.owed_mwh(p_mw < 0), own.control_s / 3600.0)
@@ -330,9 +346,21 @@ class Mgms:
                 q_mvar=room.q_mvar + q_adjust,
                 cause=cause,
             )
-            self._out.send(own.controllers[room.name], signal)
+            if not self._repeats(signal):
+                self._given[room.name] = signal
+                self._out.send(own.controllers[room.name], signal)
         again = floor_to(now, own.control_s) + timedelta(seconds=own.control_s)
         self._next_dispatch = min([again, stop, *coming])
+
+    def _repeats(self, signal: ControlSignal) -> bool:
+        """Whether the controller already has this set point until the same moment."""
+        last = self._given.get(signal.target)
+        if last is None or last.stop != signal.stop or last.stop <= signal.start:
+            return False
+        if (last.p_mw is None) != (signal.p_mw is None):
+            return False
+        near_p = abs((last.p_mw or 0.0) - (signal.p_mw or 0.0)) <= SIGNAL_BAND
+        return near_p and abs((last.q_mvar or 0.0) - (signal.q_mvar or 0.0)) <= SIGNAL_BAND
 
     def _verify(self, now: datetime, holding: Holding) -> None:
         """Send measured against requested power for every settlement period that is over."""
@@ -343,51 +371,16 @@ class Mgms:
             if now < stop + timedelta(seconds=own.verification_delay_s):
                 return
             holding.verified_until = stop
-            count = max(1, round((stop - start).total_seconds() / 60))
-            metered = self._book.metered(start, count)
-            baseline = self._baseline(holding, start, count)
-            if metered is None or baseline is None:
+            body = verification(own, self._book, holding, start, stop)
+            if body is None:
                 self._out.record("verification_missing", "no measurements or no plan", reserve=reserve.id)
                 continue
-            moments = [start + k * MINUTE for k in range(count)]
-            # What other reserves asked for is not this one's deviation.
-            others = [self._book.asked(moment, without=reserve.id) for moment in moments]
-            asked = [holding.asked(moment) for moment in moments]
-            self._out.send(
-                own.ams,
-                VerificationNotification(
-                    id=self._out.identity("verification"),
-                    reserve=reserve.id,
-                    location=own.microgrid,
-                    start=start,
-                    stop=stop,
-                    step_s=round((stop - start).total_seconds() / count),
-                    baseline_method=own.baseline_method,
-                    baseline_p_mw=tuple(b[0] + o[0] for b, o in zip(baseline, others, strict=True)),
-                    measured_p_mw=tuple(row[0] for row in metered),
-                    requested_p_mw=tuple(row[0] for row in asked),
-                    baseline_q_mvar=tuple(b[1] + o[1] for b, o in zip(baseline, others, strict=True)),
-                    measured_q_mvar=tuple(row[1] for row in metered),
-                    requested_q_mvar=tuple(row[1] for row in asked),
-                ),
-            )
-
-    def _baseline(self, holding: Holding, start: datetime, count: int) -> list[tuple[float, float]] | None:
-        """Declared baseline of each minute. [MW], [MVar]"""
-        if self.settings.baseline_method == "meter_before":
-            if holding.baseline is None:
-                before = self._book.metered(holding.reserve.start - 15 * MINUTE, 15)
-                if before is None:
-                    return None
-                holding.baseline = (math.fsum(r[0] for r in before) / 15, math.fsum(r[1] for r in before) / 15)
-            return [holding.baseline] * count
-        rows = [self._book.planned(start + k * MINUTE) for k in range(count)]
-        return None if any(row is None for row in rows) else [row for row in rows if row is not None]
+            self._out.send(own.ams, replace(body, id=self._out.identity("verification")))
 
     def _wake(self, now: datetime) -> datetime | None:
         """Next time something is due without a message."""
         own = self.settings
-        moments = [m for m in (self._next_forecast, self._next_dispatch) if m is not None]
+        moments = [m for m in (self._next_forecast, self._next_dispatch, self._replan_at) if m is not None]
         for holding in self._book.holdings.values():
             at = holding.verified_until
             if at is not None and at < holding.reserve.stop:
@@ -395,6 +388,11 @@ class Mgms:
                 moments.append(stop + timedelta(seconds=own.verification_delay_s))
             moments.extend(call.start for call in holding.calls)
         return min((moment for moment in moments if moment > now), default=None)
+
+
+def _part(short: float, own: float) -> float:
+    """The part of a shortfall that falls on one call, at most all it asks for. [MW]"""
+    return max(min(0.0, own), min(short, max(0.0, own)))
 
 
 __all__ = ["Mgms", "MgmsSettings"]

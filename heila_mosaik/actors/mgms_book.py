@@ -34,6 +34,7 @@ class Holding:
     used_up_mwh: float = 0.0
     used_down_mwh: float = 0.0
     baseline: tuple[float, float] | None = None
+    declared: bool = False
 
     def energy_mwh(self) -> float:
         """Energy that may be called in one direction in all. [MWh]"""

@@ -9,6 +9,7 @@ from datetime import datetime
 import numpy as np
 
 from heila_mosaik.actors.cems import resample
+from heila_mosaik.actors.mgms_settings import MgmsSettings
 from heila_mosaik.domain.flexibility import (
     Envelope,
     ExogenousForecast,
@@ -103,16 +104,40 @@ class Expectation:
             found[name] = forecast_resource(name, spec, state, exogenous, settings, plans.get(name))
         return found
 
-    def schedule(self, exogenous: ExogenousForecast, duties: Sequence[Obligation], keep_share: float) -> Schedule:
-        """Operation plan of the stores at spot price that keeps the reserves."""
+    def schedule(
+        self,
+        exogenous: ExogenousForecast,
+        duties: Sequence[Obligation],
+        settings: MgmsSettings,
+        declared: Mapping[str, FloatArray],
+    ) -> Schedule:
+        """Operation plan of the stores at spot price that keeps the reserves.
+
+        Args:
+            exogenous: Expected surroundings.
+            duties: Reserves to keep.
+            settings: How much arbitrage may use.
+            declared: Power of each store that must not change; NaN elsewhere. [MW] (n,) each
+        """
         stores = []
         for name, spec in self.resources.items():
             if isinstance(spec, BatterySpec | HeatPumpSpec):
                 start = spec.soc_start_percent if isinstance(spec, BatterySpec) else spec.storage_start_percent
                 soc = self.soc.get(name, start)
                 store = store_of(name, spec, soc, exogenous.grid.hours, exogenous.temperature_c)
-                stores.append(replace(store, keep_share=keep_share))
-        return plan_operation(stores, exogenous.grid, self.spot(exogenous.grid), duties)
+                stores.append(
+                    replace(
+                        store,
+                        keep_low_share=settings.keep_low_share,
+                        keep_high_share=settings.keep_high_share,
+                        use_share=settings.use_share,
+                        fixed_mw=declared.get(name),
+                    )
+                )
+        spot = self.spot(exogenous.grid)
+        if not settings.arbitrage:
+            spot = np.full_like(spot, float(spot.mean()))
+        return plan_operation(stores, exogenous.grid, spot, duties)
 
 
 def whole(name: str, envelopes: Mapping[str, Envelope], settings: FlexibilitySettings) -> Envelope:

@@ -32,7 +32,11 @@ class MgmsSettings:
         prices: Whether this MGMS prices its flexibility (else the aggregator does).
         margin: Added to the cost when pricing. [1]
         arbitrage: Whether stores follow the spot price; otherwise they stay on their own behaviour unless reserved.
-        keep_share: Share of the stores' band that arbitrage leaves for the flexibility market. [1]
+        keep_low_share: Share of the stores' band, at its lower end, that arbitrage leaves for lowering consumption. [1]
+        keep_high_share: The same at its upper end, for raising consumption; larger, as feed-in is what congests grids
+            with much distributed generation. [1]
+        use_share: Share of the stores' power that arbitrage uses, so that range stays to be sold. [1]
+        lead_s: A call that ends earlier than this from now is not spread any more: signals need time to arrive. [s]
         baseline_method: ``operation_plan`` or ``meter_before`` (mean of the quarter before the reserve began).
         net_of_reserves: Whether forecasts leave out what is already reserved.
         typical: Daily load shape known beforehand, by resource, relative to its rating. [1]
@@ -56,7 +60,10 @@ class MgmsSettings:
     prices: bool = False
     margin: float = 0.1
     arbitrage: bool = True
-    keep_share: float = 0.5
+    keep_low_share: float = 0.15
+    keep_high_share: float = 0.6
+    use_share: float = 0.25
+    lead_s: float = 5.0
     baseline_method: str = "operation_plan"
     net_of_reserves: bool = True
     typical: Mapping[str, Sequence[float]] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from heila_mosaik.domain.information import FlexibilityForecast, Offer, PriceForecast, Session
+from heila_mosaik.domain.information import FlexibilityForecast, Offer, PriceForecast, ReserveNotification, Session
 from heila_mosaik.domain.quantities import FloatArray, Product
 from heila_mosaik.domain.timegrid import TimeGrid
 
@@ -88,6 +88,44 @@ def room(forecast: FlexibilityForecast, start: datetime, stop: datetime) -> Room
         p_max_mw=max(0.0, min(profile.p_max_mw[k] - p[k] for k in span)),
         q_min_mvar=min(0.0, max(profile.q_min_mvar[k] - q[k] for k in span)),
         q_max_mvar=max(0.0, min(profile.q_max_mvar[k] - q[k] for k in span)),
+    )
+
+
+def without(forecast: FlexibilityForecast, reserves: Sequence[ReserveNotification]) -> FlexibilityForecast:
+    """A forecast less the range and energy of reserves that it does not know of yet."""
+    profile, grid = forecast.profile, forecast.profile.grid
+    limits = [list(series) for series in (profile.p_min_mw, profile.p_max_mw, profile.q_min_mvar, profile.q_max_mvar)]
+    plans = (profile.p_mw, profile.p_mw, profile.q_mvar, profile.q_mvar)
+    energy: dict[tuple[str, bool], float] = {}
+    for reserve in reserves:
+        first = max(0, grid.position(reserve.start))
+        last = min(grid.count, grid.position(reserve.stop - timedelta(microseconds=1)) + 1)
+        if last <= first:
+            continue
+        sizes = (reserve.p_min_mw, reserve.p_max_mw, reserve.q_min_mvar, reserve.q_max_mvar)
+        for limit, plan, size in zip(limits, plans, sizes, strict=True):
+            for k in range(first, last):
+                left = limit[k] - size
+                limit[k] = min(plan[k], left) if size < 0.0 else max(plan[k], left) if size > 0.0 else limit[k]
+        hours = (last - first) * grid.hours
+        for is_up, size in ((True, -reserve.p_min_mw), (False, reserve.p_max_mw)):
+            if size > 0.0:
+                key = (reserve.group or reserve.id, is_up)
+                most = reserve.group_energy_mwh if reserve.group_energy_mwh is not None else float("inf")
+                energy[key] = min(most, energy.get(key, 0.0) + size * hours)
+    if not reserves:
+        return forecast
+    return replace(
+        forecast,
+        profile=replace(
+            profile,
+            p_min_mw=tuple(limits[0]),
+            p_max_mw=tuple(limits[1]),
+            q_min_mvar=tuple(limits[2]),
+            q_max_mvar=tuple(limits[3]),
+        ),
+        energy_up_mwh=max(0.0, forecast.energy_up_mwh - sum(e for (_, up), e in energy.items() if up)),
+        energy_down_mwh=max(0.0, forecast.energy_down_mwh - sum(e for (_, up), e in energy.items() if not up)),
     )
 
 

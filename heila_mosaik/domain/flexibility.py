@@ -360,23 +360,63 @@ def forecast_resource(
             return _fixed(name, grid, spec.p_mw * factor, spec.q_mvar * factor)
 
 
+def _joint_range(rooms: FloatArray, shares: FloatArray) -> FloatArray:
+    """Largest T of every interval with T = sum of min(room, share * T): no member gives more than its share. [MW] (n,)
+
+    Args:
+        rooms: Range of each member. [MW] (m, n)
+        shares: Largest share of T a member may give; infinite for any. [1] (m,)
+    """
+    limit = np.where(np.isinf(shares), 0.0, 1.0)[:, None] * rooms / np.minimum(shares, 1e12)[:, None]
+    order = np.argsort(limit, axis=0, kind="stable")
+    sorted_rooms = np.take_along_axis(rooms, order, axis=0)
+    sorted_shares = np.where(np.isinf(shares), 0.0, shares)[order]
+    best = np.zeros(rooms.shape[1])
+    full = np.zeros(rooms.shape[1])
+    rest = sorted_shares.sum(axis=0)
+    for room, share in zip(sorted_rooms, sorted_shares, strict=True):
+        # This member and those before it give all they have, the others their share.
+        full, rest = full + room, rest - share
+        total = np.where(rest < 1.0 - TINY, full / np.maximum(1.0 - rest, TINY), 0.0)
+        with np.errstate(invalid="ignore"):
+            given = np.fmin(rooms, shares[:, None] * total).sum(axis=0)
+        best = np.where(given >= total * (1.0 - 1e-9), np.maximum(best, total), best)
+    return best
+
+
 def _promise(ranges: Sequence[FloatArray], energies: Sequence[float], hold_h: float) -> tuple[list[FloatArray], float]:
-    """Ranges narrowed to ``hold_h`` and the energy they can deliver together in any order."""
-    narrowed = [
-        np.minimum(np.maximum(room, 0.0), energy / hold_h if hold_h > 0 else np.inf)
-        for room, energy in zip(ranges, energies, strict=True)
-    ]
-    if not narrowed:
+    """Ranges narrowed to ``hold_h`` and the energy they can deliver together in any order.
+
+    A member that may be asked for a share ``s`` of any call limits the promise to its energy over ``s``.  In intervals
+    where the large stores have no room, a small one would be the whole range and so limit the promise of the whole
+    horizon; its range is cut there instead, wherever that leaves the larger product of range and energy.
+    """
+    if not ranges:
         return [], math.inf
-    total = np.sum(narrowed, axis=0)
-    active = total > TINY
-    promised = math.inf
-    for room, energy in zip(narrowed, energies, strict=True):
-        if math.isinf(energy) or not np.any(room > TINY):
-            continue
-        # A member delivers at most this share of any call, since calls are spread by share or better.
-        promised = min(promised, energy / float((room[active] / total[active]).max()))
-    return narrowed, promised if np.any(active) else 0.0
+    energy = np.asarray(energies, dtype=np.float64)
+    hold = energy / hold_h if hold_h > 0 else np.full(len(energy), np.inf)
+    rooms = np.minimum(np.maximum(np.asarray(ranges, dtype=np.float64), 0.0), hold[:, None])
+    used = np.any(rooms > TINY, axis=1)
+    if not np.any(used):
+        return list(rooms), 0.0
+    finite = used & np.isfinite(energy)
+    if not np.any(finite):
+        return list(rooms), math.inf
+    total = rooms.sum(axis=0)
+    share = np.divide(rooms, total, out=np.zeros_like(rooms), where=total > TINY).max(axis=1)
+    naive = float((energy[finite] / np.maximum(share[finite], TINY)).min())
+    whole = float(energy[finite].sum())
+    best, best_energy, best_score = rooms, naive, naive * float(total.sum())
+    for promised in (whole, 0.9 * whole, 0.75 * whole, 0.5 * whole):
+        if promised <= naive:
+            break
+        shares = np.where(finite, energy / promised, np.inf)
+        joint = _joint_range(rooms, shares)
+        score = promised * float(joint.sum())
+        if score > best_score * (1.0 + 1e-6):
+            cut = np.where(np.isfinite(shares)[:, None], np.where(finite, shares, 0.0)[:, None] * joint, np.inf)
+            best, best_energy, best_score = np.minimum(rooms, cut), promised, score
+    return list(best), best_energy
 
 
 def aggregate(name: str, envelopes: Sequence[Envelope], settings: FlexibilitySettings) -> Envelope:

@@ -31,7 +31,10 @@ class Store:
         name: Resource.
         content_mwh: Content at the start. [MWh]
         low_mwh, high_mwh: Content allowed. [MWh]
-        keep_share: Share of the band between the limits that only reserves may use, half at each end. [1]
+        keep_low_share, keep_high_share: Shares of the band between the limits, at its lower and upper end, that only
+            reserves may use. [1]
+        use_share: Share of the power that the plan may use, so that range stays for reserves; demand is served. [1]
+        fixed_mw: Power already declared in each interval; NaN where the plan is free. [MW] (n,) or None
         decay: Share left after one interval. [1]
         in_gain: Content per energy drawn. [1] (n,)
         out_gain: Content per energy fed. [1]
@@ -55,7 +58,10 @@ class Store:
     up_per_content: float
     down_per_content: float
     wear_eur_per_mwh: float
-    keep_share: float = 0.0
+    keep_low_share: float = 0.0
+    keep_high_share: float = 0.0
+    use_share: float = 1.0
+    fixed_mw: FloatArray | None = None
 
 
 def store_of(name: str, spec: BatterySpec | HeatPumpSpec, soc_percent: float, hours: float, air_c: FloatArray) -> Store:
@@ -185,18 +191,37 @@ class _Program:
         return np.asarray(solver.getSolution().col_value), float(solver.getInfo().objective_function_value)
 
 
+def _power_bounds(store: Store, hours: float) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Lower and upper limits of drawing, then of feeding. [MW] (n,) each"""
+    count = len(store.in_gain)
+    demand = float((store.drain_mwh / store.in_gain).max(initial=0.0)) / hours
+    draw_high = np.full(count, min(store.in_max_mw, max(store.use_share * store.in_max_mw, 1.2 * demand)))
+    feed_high = np.full(count, store.use_share * store.out_max_mw)
+    draw_low, feed_low = np.zeros(count), np.zeros(count)
+    if store.fixed_mw is not None:
+        given = np.isfinite(store.fixed_mw)
+        fixed = np.where(given, store.fixed_mw, 0.0)
+        for low, high, value in ((draw_low, draw_high, fixed), (feed_low, feed_high, -fixed)):
+            low[given] = high[given] = np.maximum(0.0, value[given])
+    return draw_low, draw_high, feed_low, feed_high
+
+
 def _add_store(program: _Program, store: Store, price: FloatArray, hours: float) -> tuple[int, int, int]:
     """Columns and balance of one store; returns the first columns of (draw, feed, content)."""
     count = len(price)
     steps = np.arange(count)
+    draw_low, draw_high, feed_low, feed_high = _power_bounds(store, hours)
     # A little wear on drawing too keeps the programme from doing both at once.
-    draw = program.variables(count, (price + 1e-3) * hours, 0.0, store.in_max_mw)
-    feed = program.variables(count, (store.wear_eur_per_mwh + 1e-3 - price) * hours, 0.0, store.out_max_mw)
-    kept = 0.5 * store.keep_share * (store.high_mwh - store.low_mwh)
-    floor = np.minimum(store.low_mwh + kept, store.content_mwh * store.decay ** (steps + 1.0))
+    draw = program.variables(count, (price + 1e-3) * hours, draw_low, draw_high)
+    feed = program.variables(count, (store.wear_eur_per_mwh + 1e-3 - price) * hours, feed_low, feed_high)
+    band = store.high_mwh - store.low_mwh
+    lowest, highest = store.low_mwh + store.keep_low_share * band, store.high_mwh - store.keep_high_share * band
+    floor = np.minimum(lowest, store.content_mwh * store.decay ** (steps + 1.0))
     # A store that starts outside the narrowed band (after a call, say) may come back in its own time.
-    content = program.variables(count, 0.0, floor, max(store.high_mwh - kept, store.content_mwh))
+    content = program.variables(count, 0.0, floor, max(highest, store.content_mwh))
+    # Short and spill: a declared plan is kept even where calls have moved the content since it was made.
     short = program.variables(count, SHORTAGE_EUR, 0.0, np.inf)
+    spill = program.variables(count, 10.0 * SHORTAGE_EUR, 0.0, 0.0 if store.fixed_mw is None else np.inf)
     given = -store.drain_mwh.copy()
     given[0] += store.decay * store.content_mwh
     rows = program.constraints(given, given, count) + steps
@@ -205,11 +230,12 @@ def _add_store(program: _Program, store: Store, price: FloatArray, hours: float)
     program.put(rows, draw + steps, -store.in_gain * hours)
     program.put(rows, feed + steps, store.out_gain * hours)
     program.put(rows, short + steps, -1.0)
+    program.put(rows, spill + steps, 1.0)
     # The horizon must not be paid for by an empty store: what is missing at the end is bought back dearly.
     missing = program.variables(
         1, 2.0 * float(np.abs(price).max(initial=1.0)) / max(1.0, store.in_gain[-1]), 0.0, np.inf
     )
-    row = program.constraints(min(store.content_mwh, store.high_mwh), np.inf, 1)
+    row = program.constraints(max(lowest, min(store.content_mwh, highest)), np.inf, 1)
     program.put(np.array([row, row]), np.array([content + count - 1, missing]), 1.0)
     return draw, feed, content
 

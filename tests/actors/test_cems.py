@@ -22,8 +22,8 @@ def at(minute):
     return START + timedelta(minutes=minute)
 
 
-def message(body):
-    return Message(id="m", sender="mgms_a", receiver="c", sent_at=START, body=body)
+def message(body, sent_at=START):
+    return Message(id="m", sender="mgms_a", receiver="c", sent_at=sent_at, body=body)
 
 
 def signal(p_mw, start, stop, target="bat"):
@@ -56,9 +56,15 @@ def test_follows_plan_then_call_then_plan(actor):
 
 def test_refuses_strangers_and_the_past():
     cems = Cems("c", SETTINGS)
-    outcome = cems.step(at(30), [message(signal(0.1, 0, 60, "other")), message(signal(0.1, 0, 20))], None)
+    outcome = cems.step(at(30), [message(signal(0.1, 0, 60, "other")), message(signal(0.1, 0, 20), at(25))], None)
     assert outcome.controls == ()
     assert [record.event for record in outcome.records] == ["control_refused", "control_refused"]
+
+
+def test_a_signal_that_ended_on_its_way_is_no_news():
+    outcome = Cems("c", SETTINGS).step(at(30), [message(signal(0.1, 0, 20), at(19))], None)
+    assert outcome.controls == ()
+    assert outcome.records == ()
 
 
 def test_reports_each_quarter_and_each_minute_while_called():

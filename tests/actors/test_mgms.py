@@ -158,7 +158,7 @@ def activation(start_min, stop_min, p, q=0.0, name="r1"):
 
 @pytest.mark.parametrize("distributed", [False, True])
 def test_crp_from_forecast_to_verification(distributed):
-    loop = Loop(distributed=distributed, flexibility=FlexibilitySettings(hold_h=0.5))
+    loop = Loop(distributed=distributed, keep_low_share=0.3, flexibility=FlexibilitySettings(hold_h=0.5))
     loop.run(70)
     forecast = loop.bodies(FlexibilityForecast)[-1]
     assert forecast.energy_up_mwh > 0.15
