@@ -63,9 +63,11 @@ def _end_all(bars: Progress, ended: set[TaskID]) -> None:
 def difference_tables(found: dict[str, list[Difference]], first: str, second: str, *, every: bool) -> None:
     """Print settings that differ and figures side by side."""
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)  # a file or a pipe has no width of its own: keep every row on one line
     for part, differences in found.items():
         table = Table(title=part, title_justify="left", show_edge=False)
-        table.add_column("key")
+        table.add_column("key", overflow="fold")
         for heading in (first, second, "change"):
             table.add_column(heading, justify="right")
         for each in differences:

@@ -1,4 +1,4 @@
-"""Market volumes of a run over time: offered, cleared, activated and delivered adjustment. [MW]"""
+"""Market volumes of a run over time: offered, cleared, activated and delivered adjustment."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from heila_mosaik.results.folder import RunFolder
 class Flows:
     """Signed adjustments on the time axis of the run, consumption positive (up-regulation is negative).
 
+    All are active [MW] or all reactive [MVar].
+
     Attributes:
         times: Time axis. (n,)
-        offered_low, offered_high: Range of the newest offers, summed over locations. [MW] (n,)
-        cleared_low, cleared_high: Range reserved. [MW] (n,)
-        activated: Called. [MW] (n,)
-        delivered: Measured minus baseline, NaN where nothing was verified. [MW] (n,)
+        offered_low, offered_high: Range of the newest offers, summed over locations. (n,)
+        cleared_low, cleared_high: Range reserved. (n,)
+        activated: Called. (n,)
+        delivered: Measured minus baseline where something was called, NaN elsewhere. (n,)
     """
 
     times: pd.DatetimeIndex
@@ -33,22 +35,27 @@ class Flows:
     delivered: FloatArray
 
 
-def flows(run: RunFolder, times: pd.DatetimeIndex) -> Flows:
-    """Volumes of a run on the time axis ``times``."""
-    offered_low, offered_high = _offered(run, times)
+ACTIVE, REACTIVE = ("p", "mw"), ("q", "mvar")
+
+
+def flows(run: RunFolder, times: pd.DatetimeIndex, power: tuple[str, str] = ACTIVE) -> Flows:
+    """Volumes of a run on the time axis ``times``, of active or of reactive power."""
+    letter, unit = power
+    lowest, highest = f"{letter}_min_{unit}", f"{letter}_max_{unit}"
+    offered_low, offered_high = _offered(run, times, lowest, highest)
     cleared_low, cleared_high = np.zeros(len(times)), np.zeros(len(times))
     for reserve in run.bodies("ReserveNotification"):
         span = _span(times, reserve["start"], reserve["stop"])
-        cleared_low[span] += reserve["p_min_mw"]
-        cleared_high[span] += reserve["p_max_mw"]
+        cleared_low[span] += reserve[lowest]
+        cleared_high[span] += reserve[highest]
     return Flows(
         times=times,
         offered_low=offered_low,
         offered_high=offered_high,
         cleared_low=cleared_low,
         cleared_high=cleared_high,
-        activated=_activated(run, times),
-        delivered=_delivered(run, times),
+        activated=_activated(run, times, f"{letter}_{unit}"),
+        delivered=_delivered(run, times, f"{letter}_{unit}"),
     )
 
 
@@ -61,7 +68,7 @@ def offers(run: RunFolder) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _offered(run: RunFolder, times: pd.DatetimeIndex) -> tuple[FloatArray, FloatArray]:
+def _offered(run: RunFolder, times: pd.DatetimeIndex, lowest: str, highest: str) -> tuple[FloatArray, FloatArray]:
     """A later submission for a location replaces an earlier one; offers submitted together add up."""
     low: dict[str, FloatArray] = {}
     high: dict[str, FloatArray] = {}
@@ -73,14 +80,14 @@ def _offered(run: RunFolder, times: pd.DatetimeIndex) -> tuple[FloatArray, Float
         span = _span(times, offer["start"], offer["stop"])
         submitted = pd.Timestamp(offer["submitted_at"]).timestamp()
         keep = (newest[place][span] == submitted).astype(np.float64)
-        low[place][span] = low[place][span] * keep + offer["p_min_mw"]
-        high[place][span] = high[place][span] * keep + offer["p_max_mw"]
+        low[place][span] = low[place][span] * keep + offer[lowest]
+        high[place][span] = high[place][span] * keep + offer[highest]
         newest[place][span] = submitted
     empty = np.zeros(len(times))
     return sum(low.values(), empty), sum(high.values(), empty)
 
 
-def _activated(run: RunFolder, times: pd.DatetimeIndex) -> FloatArray:
+def _activated(run: RunFolder, times: pd.DatetimeIndex, key: str) -> FloatArray:
     by_reserve: dict[str, list[dict[str, Any]]] = {}
     for activation in run.bodies("ActivationNotification"):
         by_reserve.setdefault(activation["reserve"], []).append(activation)
@@ -90,26 +97,31 @@ def _activated(run: RunFolder, times: pd.DatetimeIndex) -> FloatArray:
         for call in sorted(calls, key=lambda each: (each["start"], each["id"])):
             # A later activation of the same reserve replaces whatever was left of the earlier one.
             one[int(times.searchsorted(pd.Timestamp(call["start"]))) :] = 0.0
-            one[_span(times, call["start"], call["stop"])] = call["p_mw"]
+            one[_span(times, call["start"], call["stop"])] = call[key]
         total += one
     return total
 
 
-def _delivered(run: RunFolder, times: pd.DatetimeIndex) -> FloatArray:
+def _delivered(run: RunFolder, times: pd.DatetimeIndex, power: str) -> FloatArray:
     total = np.full(len(times), np.nan)
     seen: set[tuple[str, str]] = set()
     for check in run.bodies("VerificationNotification"):
         # Two reserves of one location at one time are measured at the same meter: count it once.
         key = (check["location"], check["start"])
-        if key in seen or not check["measured_p_mw"]:
+        asked = np.array(check[f"requested_{power}"], dtype=np.float64)
+        # A meter also differs from its baseline while nothing is called: that is no delivery.
+        if key in seen or not np.any(asked):
             continue
         seen.add(key)
-        change = np.array(check["measured_p_mw"], dtype=np.float64) - np.array(check["baseline_p_mw"], dtype=np.float64)
+        measured, baseline = (np.array(check[f"{name}_{power}"], dtype=np.float64) for name in ("measured", "baseline"))
+        change = np.where(asked != 0.0, measured - baseline, np.nan)
         span = _span(times, check["start"], check["stop"])
         moments = times[span]
         passed = (moments - pd.Timestamp(check["start"])).total_seconds().to_numpy()
         position = np.minimum((passed // check["step_s"]).astype(int), len(change) - 1)
-        total[span] = np.nan_to_num(total[span]) + change[position]
+        given = change[position]
+        known = ~np.isnan(given)
+        total[span] = np.where(known, np.nan_to_num(total[span]) + np.nan_to_num(given), total[span])
     return total
 
 

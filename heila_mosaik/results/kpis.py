@@ -149,7 +149,7 @@ def _market_figures(run: RunFolder) -> dict[str, Any]:
 
 
 def withheld(run: RunFolder) -> list[dict[str, Any]]:
-    """Activations found and not released, or refused: ``at``, ``by``, ``p_mw`` and ``why``, in order of time.
+    """Activations found and not released, or refused: ``at``, ``by``, ``p_mw``, ``q_mvar``, ``why``, in order of time.
 
     An actor that sends refusals also records each of them; the record counts only where no message was sent.
     """
@@ -159,6 +159,7 @@ def withheld(run: RunFolder) -> list[dict[str, Any]]:
             "at": body["start"][:16].replace("T", " "),
             "by": body["refused_by"],
             "p_mw": body["p_mw"],
+            "q_mvar": body["q_mvar"],
             "why": body["reason"],
         }
         for body in refusals
@@ -166,9 +167,10 @@ def withheld(run: RunFolder) -> list[dict[str, Any]]:
     senders = sorted({row["by"] for row in rows})
     events = run.records[(run.records["event"] == "activation_withheld") & ~run.records["actor"].isin(senders)]
     for record in events.to_dict("records"):
-        p_mw = json.loads(record["values"]).get("p_mw")
+        values = json.loads(record["values"])
+        powers = {key: values.get(key) for key in ("p_mw", "q_mvar")}
         at = record["at"].strftime("%Y-%m-%d %H:%M")
-        rows.append({"at": at, "by": record["actor"], "p_mw": p_mw, "why": record["detail"]})
+        rows.append({"at": at, "by": record["actor"], **powers, "why": record["detail"]})
     return sorted(rows, key=lambda row: (row["at"], row["by"], row["why"]))
 
 

@@ -33,7 +33,7 @@ def grid_map(run: RunFolder) -> go.Figure | None:
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
     style(figure, 520)
-    return figure.update_layout(hovermode="closest", legend={"y": -0.02, "yanchor": "top"})
+    return figure.update_layout(hovermode="closest", legend={"y": -0.02, "yanchor": "top", "font": {"size": 12}})
 
 
 def _branches(figure: go.Figure, run: RunFolder, grid: dict[str, Any], column: int) -> None:
@@ -100,9 +100,24 @@ def _microgrids(figure: go.Figure, grid: dict[str, Any], column: int) -> None:
     figure.add_trace(
         go.Scatter(
             x=[mark[0] for mark in marks], y=[mark[1] for mark in marks], text=[mark[2] for mark in marks],
-            hovertext=[mark[3] for mark in marks], mode="markers+text", textposition="top center", name="microgrid",
-            legendgroup="microgrid", showlegend=column == 1,
+            hovertext=[mark[3] for mark in marks], mode="markers+text", textposition=_label_places(marks),
+            name="microgrid", legendgroup="microgrid", showlegend=column == 1,
             marker={"symbol": "diamond-open", "size": 15, "color": "#2b8a57", "line": {"width": 2.5}},
         ),
         row=1, col=column,
     )  # fmt: skip
+
+
+def _label_places(marks: list[tuple[Any, ...]]) -> list[str]:
+    """Text position of each mark: neighbours take different sides so that their labels stay apart."""
+    span = max(max(m[k] for m in marks) - min(m[k] for m in marks) for k in (0, 1)) or 1.0
+    sides = ("top center", "bottom center", "middle right", "middle left")
+    chosen: list[str] = []
+    for position, mark in enumerate(marks):
+        near = [
+            place
+            for other, place in zip(marks[:position], chosen, strict=True)
+            if abs(other[0] - mark[0]) < 0.25 * span and abs(other[1] - mark[1]) < 0.25 * span
+        ]
+        chosen.append(next((side for side in sides if side not in near), sides[0]))
+    return chosen

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from heila_mosaik.domain import kpi
-from heila_mosaik.results.flows import Flows, flows, offers
+from heila_mosaik.results.flows import REACTIVE, Flows, flows, offers
 from heila_mosaik.results.folder import RunFolder
 from heila_mosaik.results.kpis import limits
 
@@ -23,6 +23,10 @@ _STAGES = (
     ("verified", "VerificationNotification", "#2b8a57"),
 )
 _FONT = {"family": "Inter, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif", "size": 13, "color": "#1c2430"}
+
+
+CLOCK = {"tickformat": "%H:%M\n%-d %b", "nticks": 9}
+"""Look of a time axis."""
 
 
 def style(figure: go.Figure, height: int) -> go.Figure:
@@ -44,27 +48,31 @@ def timeline(run: RunFolder) -> go.Figure | None:
     if loading is None:
         return None
     figure = make_subplots(
-        rows=4,
+        rows=5,
         cols=1,
         shared_xaxes=True,
-        vertical_spacing=0.06,
-        row_heights=[0.2, 0.3, 0.25, 0.25],
+        vertical_spacing=0.05,
+        row_heights=[0.18, 0.22, 0.16, 0.22, 0.22],
         subplot_titles=(
             "The process: when each step was sent (dot) and the delivery it is for (bar)",
             "Adjustment of consumption [MW] (negative: less consumption or more generation)",
+            "Adjustment of reactive consumption [MVar]",
             "Worst loading of a line or transformer, share of its limit [%]",
             "Lowest and highest bus voltage [pu]",
         ),
     )
     _lanes(figure, run)
-    _volumes(figure, flows(run, pd.DatetimeIndex(loading.index)))
-    _add_pair(figure, run, worst_loading, 3, "loading")
-    figure.add_hline(y=100.0, line={"color": LIMIT, "dash": "dot", "width": 1}, row=3, col=1)
-    _voltage_rows(figure, run)
+    times = pd.DatetimeIndex(loading.index)
+    _volumes(figure, flows(run, times), 2)
+    _volumes(figure, flows(run, times, REACTIVE), 3)
+    _add_pair(figure, run, worst_loading, 4, "loading")
+    figure.add_hline(y=100.0, line={"color": LIMIT, "dash": "dot", "width": 1}, row=4, col=1)
+    _voltage_rows(figure, run, 5)
     figure.update_annotations(font_size=13, x=0, xanchor="left")
-    figure = style(figure, 980)
+    figure = style(figure, 1150)
     figure.update_layout(legend={"y": 1.04}, margin={"t": 80}, hovermode="closest")
-    figure.update_xaxes(range=[loading.index[0], loading.index[-1]])
+    figure.update_xaxes(range=[loading.index[0], loading.index[-1]], **CLOCK)
+    figure.update_xaxes(title="time [UTC]", row=5, col=1)
     return figure
 
 
@@ -97,6 +105,7 @@ def voltage_band(run: RunFolder) -> go.Figure | None:
         median = go.Scatter(x=frame.index, y=bounds[2], line={"color": colour, "width": 1.5}, name="median")
         figure.add_trace(median.update(showlegend=False), row=1, col=column)
         _limit_lines(figure, run, 1, column)
+    figure.update_xaxes(tickformat=CLOCK["tickformat"], nticks=6)
     return style(figure, 360)
 
 
@@ -118,13 +127,19 @@ def duration(run: RunFolder) -> go.Figure | None:
 
 
 def merit_order(run: RunFolder) -> go.Figure | None:
-    """Offers of the request with most of them, cheapest first; bought ones are dark."""
-    lists = run.bodies("OfferList")
-    chosen = max(lists, key=lambda each: len(each["offers"]))["offers"] if lists else offers(run)
-    if not chosen:
-        return None
+    """Offers for the delivery of which most were cleared, cheapest first; bought ones are dark."""
     bought = {purchase["offer"] for bid in run.bodies("Bid") for purchase in bid["purchases"]}
     reserved = {reserve["offer"] for reserve in run.bodies("ReserveNotification")}
+    # Offers of one list for one delivery compete with each other; other deliveries are other goods.
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    lists = run.bodies("OfferList") or [{"id": "", "offers": offers(run)}]
+    for listed in lists:
+        for offer in listed["offers"]:
+            if offer["p_max_mw"] > offer["p_min_mw"]:
+                groups.setdefault((listed["id"], offer["start"]), []).append(offer)
+    if not groups:
+        return None
+    chosen = max(groups.values(), key=lambda each: (sum(offer["id"] in reserved for offer in each), len(each)))
     ordered = sorted(chosen, key=lambda each: (each["price_eur_per_mwh"], each["submitted_at"], each["id"]))
     widths = np.array([each["p_max_mw"] - each["p_min_mw"] for each in ordered])
     left = np.concatenate(([0.0], np.cumsum(widths)[:-1]))
@@ -141,7 +156,10 @@ def merit_order(run: RunFolder) -> go.Figure | None:
     figure.update_xaxes(title="offered range, cumulated [MW]", range=[0.0, float(widths.sum())])
     figure.update_yaxes(title="price [EUR/MWh]")
     style(figure, 340)
-    return figure.update_layout(hovermode="closest")
+    title = f"delivery from {pd.Timestamp(chosen[0]['start']).strftime('%Y-%m-%d %H:%M')} UTC"
+    return figure.update_layout(
+        hovermode="closest", title={"text": title, "x": 1.0, "xanchor": "right", "font": {"size": 13}}
+    )
 
 
 def estimation_error(run: RunFolder) -> go.Figure | None:
@@ -157,6 +175,7 @@ def estimation_error(run: RunFolder) -> go.Figure | None:
     rms = np.sqrt((error**2).mean(axis=1)).round(4)
     figure.add_scatter(x=times, y=rms, name="root mean square", line={"color": AFTER, "width": 1.5})
     figure.update_yaxes(title="error [10⁻³ pu]", rangemode="tozero")
+    figure.update_xaxes(**CLOCK)
     return style(figure, 280)
 
 
@@ -182,16 +201,18 @@ def _lanes(figure: go.Figure, run: RunFolder) -> None:
     figure.update_yaxes(tickvals=list(range(5)), ticktext=names, range=[-0.6, 4.6], row=1, col=1)
 
 
-def _volumes(figure: go.Figure, volumes: Flows) -> None:
+def _volumes(figure: go.Figure, volumes: Flows, row: int) -> None:
     times = volumes.times
     for low, high, look in (
         (volumes.offered_low, volumes.offered_high, (QUIET, 0.25, "offered")),
         (volumes.cleared_low, volumes.cleared_high, ("#6a4fa3", 0.35, "cleared")),
     ):
-        _band(figure, times, low.round(5), high.round(5), look, (2, 1), legend=True)
+        _band(figure, times, low.round(5), high.round(5), look, (row, 1), steps=True, legend=row == 2)
     for values, colour, label in ((volumes.activated, AFTER, "activated"), (volumes.delivered, "#2b8a57", "verified")):
         line = {"color": colour, "width": 2, "shape": "hv"}
-        figure.add_scatter(x=times, y=values.round(5), name=label, line=line, row=2, col=1)
+        figure.add_scatter(
+            x=times, y=values.round(5), name=label, line=line, row=row, col=1, legendgroup=label, showlegend=row == 2
+        )
 
 
 def _add_pair(figure: go.Figure, run: RunFolder, measure: Any, row: int, what: str) -> None:
@@ -204,15 +225,17 @@ def _add_pair(figure: go.Figure, run: RunFolder, measure: Any, row: int, what: s
             )
 
 
-def _voltage_rows(figure: go.Figure, run: RunFolder) -> None:
+def _voltage_rows(figure: go.Figure, run: RunFolder, row: int) -> None:
     for part, label, colour in ((run.baseline, "baseline", BEFORE), (run, "with flexibility", AFTER)):
         if part is None:
             continue
         frame = part.series("bus_vm_pu")
         for series in (frame.min(axis=1), frame.max(axis=1)):
             line = {"color": colour, "width": 1.4}
-            figure.add_scatter(x=series.index, y=series.round(5), line=line, showlegend=False, name=label, row=4, col=1)
-    _limit_lines(figure, run, 4, 1)
+            figure.add_scatter(
+                x=series.index, y=series.round(5), line=line, showlegend=False, name=label, row=row, col=1
+            )
+    _limit_lines(figure, run, row, 1)
 
 
 def _limit_lines(figure: go.Figure, run: RunFolder, row: int, col: int) -> None:
@@ -226,12 +249,12 @@ def _limit_lines(figure: go.Figure, run: RunFolder, row: int, col: int) -> None:
 
 def _band(
     figure: go.Figure, x: Any, low: Any, high: Any, look: tuple[str, float, str], cell: tuple[int, int], *,
-    legend: bool = False,
+    legend: bool = False, steps: bool = False,
 ) -> None:  # fmt: skip
     colour, opacity, label = look
     red, green, blue = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
     row, col = cell
-    edge = {"width": 0, "shape": "hv"} if legend else {"width": 0}
+    edge = {"width": 0, "shape": "hv"} if steps else {"width": 0}
     figure.add_scatter(x=x, y=low, line=edge, showlegend=False, hoverinfo="skip", row=row, col=col, legendgroup=label)
     fill = f"rgba({red},{green},{blue},{opacity})"
     figure.add_scatter(

@@ -63,7 +63,7 @@ def render(run: RunFolder) -> str:
         plotly=get_plotlyjs(),
         headline=headline(figures),
         cards=cards(figures),
-        congestion=_congestion_rows(figures),
+        congestion=_congestion_rows(figures, _element_names(run)),
         charts={name: _html(name, figure) for name, figure in _charts(run).items()},
         sequence=_sequence(run),
         payments=sorted(figures["payments_eur"].items(), key=lambda pair: (-pair[1], pair[0])),
@@ -85,7 +85,7 @@ def headline(figures: dict[str, Any]) -> list[str]:
         said.append(
             f"Without flexibility the grid would have seen {_span(before)} of congestion, summed over elements "
             f"({_parts(figures['baseline'])}). With flexibility {_span(after)} remained"
-            + (f" ({_parts(figures)}): {1 - after / before:.1%} less." if after else ": all of it was removed.")
+            + (f" ({_parts(figures)}): {_change(before, after)}." if after else ": all of it was removed.")
         )
     market, flexibility = figures["market"], figures["flexibility"]
     if market["reserves"]:
@@ -153,12 +153,23 @@ def _charts(run: RunFolder) -> dict[str, go.Figure | None]:
 def _html(name: str, figure: go.Figure | None) -> str:
     if figure is None:
         return ""
-    config = {"displaylogo": False, "responsive": True}
+    config = {"displayModeBar": False, "responsive": True}
     text: str = figure.to_html(full_html=False, include_plotlyjs=False, div_id=f"figure-{name}", config=config)
     return text
 
 
-def _congestion_rows(figures: dict[str, Any]) -> list[dict[str, Any]]:
+def _element_names(run: RunFolder) -> dict[str, str]:
+    """Name of each bus, line and transformer by its identity in the data files."""
+    return {
+        f"{kind}.{element}": str(name)
+        for table, kind in (("buses", "bus"), ("lines", "line"), ("trafos", "trafo"))
+        for element, name in zip(
+            run.grid.get(table, {}).get("id", []), run.grid.get(table, {}).get("name", []), strict=False
+        )
+    }
+
+
+def _congestion_rows(figures: dict[str, Any], names_of: dict[str, str]) -> list[dict[str, Any]]:
     base = figures.get("baseline", {}).get("congestion", {})
     rows = []
     for kind, label in _KINDS.items():
@@ -166,7 +177,15 @@ def _congestion_rows(figures: dict[str, Any]) -> list[dict[str, Any]]:
         names = sorted({*after["elements"], *(before["elements"] if before else {})})
         for name in names:
             first = before["elements"].get(name, 0.0) if before else None
-            rows.append({"kind": label, "element": name, "before": first, "after": after["elements"].get(name, 0.0)})
+            rows.append(
+                {
+                    "kind": label,
+                    "element": name,
+                    "name": names_of.get(name, ""),
+                    "before": first,
+                    "after": after["elements"].get(name, 0.0),
+                }
+            )
     return sorted(rows, key=lambda row: (-(row["before"] or 0.0), -row["after"], row["element"]))
 
 
@@ -188,6 +207,12 @@ def _sequence(run: RunFolder) -> list[dict[str, Any]]:
 def _description(run: RunFolder) -> str:
     settings = YAML(typ="safe", pure=True).load(run.scenario_yaml)
     return str(settings.get("description", "")) if isinstance(settings, dict) else ""
+
+
+def _change(before: float, after: float) -> str:
+    if after == before:
+        return "no change"
+    return f"{1 - after / before:.1%} less" if after < before else f"{after / before - 1:.1%} more"
 
 
 def _span(minutes: float) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from heila_mosaik.results.compare import compare
-from heila_mosaik.results.flows import flows
+from heila_mosaik.results.flows import REACTIVE, flows
 from heila_mosaik.results.folder import RunFolder
 from heila_mosaik.results.kpis import compute_kpis, write_kpis
 from heila_mosaik.results.report import headline, render, write_report
@@ -65,6 +65,9 @@ def test_a_later_activation_replaces_an_earlier_one(run):
     assert volumes.cleared_high[clock.index("12:00")] == 0.5
     assert volumes.delivered[clock.index("11:30")] == pytest.approx(0.19)
     assert np.isnan(volumes.delivered[clock.index("09:00")])
+    reactive = flows(run, times, REACTIVE)
+    assert not reactive.activated.any()
+    assert np.isnan(reactive.delivered).all()  # nothing reactive was called: what the meter saw is no delivery
     assert volumes.offered_high[clock.index("12:00")] == pytest.approx(1.4)
 
 
@@ -111,3 +114,11 @@ def test_comparison_names_settings_and_figures(run, tmp_path):
     ]
     changes = {d.key: d.change for d in found["figures"]}
     assert changes["worst.line_loading_percent.value"] == 0.0
+
+
+def test_headline_says_when_flexibility_made_it_worse(run):
+    figures = compute_kpis(run)
+    figures["congested_minutes"] = figures["baseline"]["congested_minutes"] * 1.5
+    assert any("50.0% more" in sentence for sentence in headline(figures))
+    figures["congested_minutes"] = figures["baseline"]["congested_minutes"]
+    assert any("no change" in sentence for sentence in headline(figures))
