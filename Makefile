@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 RUN ?= runs/demo
+JOBS ?= 2
 
 .PHONY: demo test lint install clean-demo
 
@@ -24,8 +25,9 @@ demo: $(STAMP) clean-demo
 clean-demo:
 	rm -rf $(RUN)
 
+# JOBS=0 runs the tests one after the other in one process, for a debugger.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

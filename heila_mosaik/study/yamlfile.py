@@ -114,7 +114,8 @@ def _mapping(node: MappingNode, path: KeyPath, source: str, document: Document) 
 
 def _scalar(node: Node) -> Any:
     kind = str(node.tag).rsplit(":", 1)[-1]
-    text = str(node.value)
+    # ruamel's round-trip scanner marks the line breaks of a folded text ('>') with a bell.
+    text = str(node.value).replace("\a", "")
     if kind == "null":
         return None
     if kind == "bool":

@@ -93,3 +93,9 @@ def test_schema_tells_every_key():
     text = schema_json()
     for key in ("extends", "cycle_s", "pay_as_clear", "loading_dead_band_percent"):
         assert key in text
+
+
+def test_folded_text_is_joined_with_blanks(tmp_path):
+    text = (CASES / "good/base.yaml").read_text() + "description: >-\n  first line;\n  second line\n"
+    (tmp_path / "x.yaml").write_text(text)
+    assert load_scenario(tmp_path / "x.yaml").scenario.description == "first line; second line"
