@@ -70,6 +70,8 @@ def combine(attribute: Attribute, sources: Mapping[str, Any]) -> Any:
 
     Vectors are summed element by element.
     """
+    if len(sources) == 1:
+        return next(iter(sources.values()))
     values = [sources[key] for key in sorted(sources) if sources[key] is not None]
     if not values:
         return None
