@@ -137,11 +137,17 @@ class Iec104Bridge:
         await self._client.start()
         self._tasks = [asyncio.create_task(self._guard(job)) for job in (self._receive, self._supervise)]
 
-    async def stop(self) -> None:
-        """Disarm, let fallbacks and read-backs finish within their declared time, close."""
+    async def stop(self, limit_s: float = 60.0) -> None:
+        """Disarm, let fallbacks and read-backs finish within their declared time, close.
+
+        Args:
+            limit_s: Longest time to wait for them; what is left is written to the audit. [s]
+        """
+        if not self._tasks:
+            return
         self._handle(Disarm(at_s=time.monotonic()))
         limit = max((point.fallback_within_s for point in self._points.controlled), default=0.0)
-        end = time.monotonic() + min(limit, 60.0)
+        end = time.monotonic() + min(limit, limit_s)
         while self._client.state is LinkState.OPEN and self._is_releasing() and time.monotonic() < end:
             await asyncio.sleep(self._tick_s)
         for task in (*self._tasks, *self._orders):
@@ -149,7 +155,11 @@ class Iec104Bridge:
         await asyncio.gather(*self._tasks, *self._orders, return_exceptions=True)
         self._tasks = []
         await self._client.stop()
-        self._gate.record("bridge", "stop", f"closed with {self._gate.ledger.pending} orders not read back")
+        releasing = [name for name, phase in self.status.phases.items() if phase is Phase.RELEASING]
+        left = (
+            f"{self._gate.ledger.pending} orders not read back, fallback not complete: {', '.join(releasing) or 'none'}"
+        )
+        self._gate.record("bridge", "stop", f"closed with {left}")
 
     def study_alive(self) -> None:
         """The study has completed a step."""
