@@ -190,7 +190,7 @@ def test_ctrl_c_in_a_real_run_leaves_a_readable_folder(tmp_path):
     assert process.returncode == 130, err
     assert out == ""
     assert "marked incomplete" in err
-    assert not [word for word in ("Traceback", "mosaik.", "INFO", "Warning") if word in err]
+    assert not [word for word in ("Traceback", "mosaik.", "INFO", "Warning", "Task was") if word in err]
     run = RunFolder(folder)
     assert (run.status, run.manifest.reason) == ("incomplete", "interrupted")
     assert 5 <= len(run.series("system")) < 240 * 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -99,7 +100,17 @@ def run_world(parts: Parts) -> None:
             _wire(world, replace(parts, tick=tick))
             world.run(until=parts.steps * parts.step_s, print_progress=False)
         finally:
+            _end_tasks(world.loop)
             world.shutdown()
+
+
+def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel what an error left waiting; asyncio complains of forgotten tasks on the terminal."""
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    if left:
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
 
 
 def _quiet() -> None:
