@@ -37,7 +37,9 @@ class FieldSettings:
         breakers: Names of the breakers it operates.
         distributed: Whether it forecasts, plans and verifies its own resources.
         report_s: Interval of reports. [s]
-        active_report_s: Interval of reports while a set point of an activation applies. [s]
+        active_report_s: Interval of reports while a set point of an activation applies; one that brings nothing new
+            is left out (spontaneous transmission with a dead band, as in IEC 60870-5-104). [s]
+        report_band: Change that is news, relative to the value reported before. [1]
         forecast_s: Interval of flexibility forecasts in the distributed variant. [s]
         horizon_s: Horizon of these forecasts. [s]
         step_s: Interval of plans and forecasts. [s]
@@ -50,6 +52,7 @@ class FieldSettings:
     distributed: bool = False
     report_s: int = 900
     active_report_s: int = 60
+    report_band: float = 0.02
     forecast_s: int = 3600
     horizon_s: int = 129600
     step_s: int = 900
@@ -90,6 +93,7 @@ class Cems:
         self._planned_until: dict[str, datetime] = {}
         self._weather: WeatherForecast | None = None
         self._report_at: datetime | None = None
+        self._reported: Measurements | None = None
         self._reported_at: datetime | None = None
         self._forecast_at: datetime | None = None
         self._own: dict[str, PQProfile] = {}
@@ -198,10 +202,21 @@ class Cems:
         own = self.settings
         interval = own.active_report_s if self._active else own.report_s
         due = floor_to(now, interval)
-        if self._reported_at is None or self._reported_at < due:
+        last = self._reported_at
+        regular = last is None or last < floor_to(now, own.report_s)
+        if regular or (last is not None and last < due and self._is_news()):
             self._reported_at = now
+            self._reported = self._seen
             self._out.send(own.mgms, self._seen)
         self._report_at = due + timedelta(seconds=interval)
+
+    def _is_news(self) -> bool:
+        """Whether a value has left the dead band around the one reported last."""
+        old, new = self._reported, self._seen
+        if old is None or new is None or len(old.values) != len(new.values) or old.qualities != new.qualities:
+            return True
+        band = self.settings.report_band
+        return any(abs(b - a) > max(1e-3, band * abs(a)) for a, b in zip(old.values, new.values, strict=True))
 
     def _sample(self, now: datetime) -> None:
         """Remember powers while a set point applies, for the own verification."""

@@ -99,8 +99,9 @@ class Controller:
 
     def cycle(self, now: datetime, estimate: Estimate, out: Outbox) -> Redispatch | None:
         """One cycle of the technical process; returns the optimisation if one was needed."""
-        p, q = self.baseline(now, estimate)
         self._expire(now)
+        self._retrack(now)
+        p, q = self.baseline(now, estimate)
         ready = self._ready(now)
         if not self.active:
             network = self.estimator.engine.network
@@ -126,18 +127,22 @@ class Controller:
             self._send(now, reserve, wanted[reserve.id] if reserve in changed else self._present(reserve.id), out)
         if changed:
             self._retrack(now)
-        self._account()
+        self._account(now)
         return answer
 
     def _ready(self, now: datetime) -> list[ReserveNotification]:
-        """Callable reserves in their delivery period, in the order they were made."""
+        """Callable reserves whose delivery period holds the time a set point takes effect, in the order made."""
+        effect = self._effect(now)
         return [
             reserve
             for reserve in self.reserves.values()
             if reserve.product in _CALLABLE
-            and reserve.start <= now < reserve.stop
+            and reserve.start <= effect < reserve.stop
             and self._withheld.get(reserve.id, now) <= now
         ]
+
+    def _effect(self, now: datetime) -> datetime:
+        return now + timedelta(seconds=self.settings.lead_s)
 
     def _expire(self, now: datetime) -> None:
         over = [key for key, activation in self.active.items() if activation.stop <= now]
@@ -155,6 +160,8 @@ class Controller:
         """Take over the adjustments now in force; a location that changes holds its baseline."""
         sums = dict.fromkeys(self._tracked, (0.0, 0.0))
         for activation in self.active.values():
+            if activation.start > now:
+                continue
             p, q = sums[activation.location]
             sums[activation.location] = (p + activation.p_mw, q + activation.q_mvar)
         for name, (p, q) in sums.items():
@@ -239,8 +246,9 @@ class Controller:
         q = np.array([wanted[reserve.id][1] for reserve in changed])
         rest_p, rest_q = p_bus.copy(), q_bus.copy()
         ids = {reserve.id for reserve in changed}
+        effect = self._effect(now)
         for activation in self.active.values():
-            if activation.reserve not in ids:
+            if activation.reserve not in ids and activation.start <= effect < activation.stop:
                 rest_p[places[activation.location]] += activation.p_mw
                 rest_q[places[activation.location]] += activation.q_mvar
         cases = [HarmCase(name="now", p_mw=rest_p, q_mvar=rest_q)]
@@ -284,12 +292,13 @@ class Controller:
         out.send(reserve.seller, refusal)
 
     def _send(self, now: datetime, reserve: ReserveNotification, point: tuple[float, float], out: Outbox) -> None:
+        start = max(now, reserve.start)
         activation = ActivationNotification(
             id=out.identity("activation"),
             reserve=reserve.id,
             location=reserve.location,
-            start=now,
-            stop=min(reserve.stop, now + timedelta(seconds=self.settings.validity_s)),
+            start=start,
+            stop=min(reserve.stop, start + timedelta(seconds=self.settings.validity_s)),
             p_mw=point[0],
             q_mvar=point[1],
         )
@@ -299,9 +308,11 @@ class Controller:
         else:
             self.active[reserve.id] = activation
 
-    def _account(self) -> None:
+    def _account(self, now: datetime) -> None:
         hours = self.settings.cycle_s / 3600.0
         for key, activation in self.active.items():
+            if activation.start > now:
+                continue
             self._used_mwh[key] = self._used_mwh.get(key, 0.0) + abs(activation.p_mw) * hours
 
     def _note(self, out: Outbox, reason: str) -> None:

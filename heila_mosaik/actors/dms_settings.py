@@ -23,6 +23,7 @@ class DmsSettings:
         loading_margin_percent: Distance to the loading limit kept by activations. [%]
         dead_band_mw, dead_band_mvar: Smaller changes of a set point are not sent. [MW], [MVar]
         release_s: A set point is lowered only after a lower one has sufficed for this long. [s]
+        lead_s: Time from a decision to its effect at the resources; the next reserve is called this much ahead. [s]
         settle_s: Time a microgrid takes to follow; its baseline is held meanwhile. [s]
         validity_s: An activation ends by itself after this unless renewed. [s]
         telemetry_limit_s: Silence after which loss of telemetry is reported. [s]
@@ -46,6 +47,7 @@ class DmsSettings:
     dead_band_mw: float = 0.02
     dead_band_mvar: float = 0.02
     release_s: float = 300.0
+    lead_s: float = 0.0
     settle_s: float = 120.0
     validity_s: float = 900.0
     telemetry_limit_s: float = 300.0

@@ -22,7 +22,7 @@ from heila_mosaik.actors.mgms_plan import (
     sold_on,
     unsold,
 )
-from heila_mosaik.actors.mgms_rooms import envelope_from, room_of
+from heila_mosaik.actors.mgms_rooms import envelope_from, part_of, room_of, with_declared
 from heila_mosaik.actors.mgms_settings import MgmsSettings
 from heila_mosaik.actors.mgms_verify import verification
 from heila_mosaik.domain.dispatch import Room, spread
@@ -42,7 +42,7 @@ from heila_mosaik.domain.information import (
     WeatherForecast,
 )
 from heila_mosaik.domain.quantities import FloatArray, Quality, Quantity
-from heila_mosaik.domain.resources import EvSpec, PvSpec
+from heila_mosaik.domain.resources import EvSpec, LoadSpec, PvSpec
 from heila_mosaik.domain.scheduling import Schedule
 from heila_mosaik.domain.timegrid import TimeGrid, floor_to
 
@@ -182,15 +182,17 @@ class Mgms:
         sold = sold_on(self._book, grid)
         declared = declared_powers(self._envelopes, grid, sold, own.resources)
         if own.distributed:
+            # Loads promise nothing, and their daily shape is known here: their controllers only meter them.
+            loads = {name: spec for name, spec in own.resources.items() if isinstance(spec, LoadSpec)}
+            known = self._expects.envelopes(exogenous, own.flexibility, {})
             self._envelopes = {
-                name: follow(envelope_from(body, grid), declared[name])
-                if name in declared
-                else envelope_from(body, grid)
+                name: known[name] if name in loads else follow(envelope_from(body, grid), declared.get(name))
                 for name, body in self._theirs.items()
             }
         else:
             plans: Mapping[str, FloatArray] = declared
-            duties = duties_of(sold, self._expects.envelopes(exogenous, own.flexibility, {}), own.resources)
+            free = self._expects.envelopes(exogenous, own.flexibility, {}) if sold.any() else {}
+            duties = duties_of(sold, free, own.resources) if free else []
             if own.arbitrage or any(duty.power_mw.any() for duty in duties):
                 schedule = self._expects.schedule(exogenous, duties, own, declared)
                 plans = schedule.p_mw
@@ -285,7 +287,7 @@ class Mgms:
             reason = (
                 f"resources can move {can.p_mw:.4f} MW and {can.q_mvar:.4f} MVar of {p_mw:.4f} MW, {q_mvar:.4f} MVar"
             )
-            self._refuse(call, _part(short_p, call.p_mw), _part(short_q, call.q_mvar), reason)
+            self._refuse(call, part_of(short_p, call.p_mw), part_of(short_q, call.q_mvar), reason)
         self._book.call(call, now, call.p_mw, call.q_mvar)
         return True
 
@@ -320,16 +322,19 @@ class Mgms:
         own = self.settings
         calls = [call for holding in self._book.holdings.values() for call in holding.calls]
         # What ends before a signal could arrive is not spread any more: the controllers end it by themselves.
-        soon = now + timedelta(seconds=own.lead_s)
-        running = [call for call in calls if call.start <= now and soon < call.stop]
-        coming = [call.start for call in calls if call.start > now]
+        soon = now + timedelta(seconds=max(own.lead_s, own.effect_s))
+        effect = now + timedelta(seconds=own.effect_s)
+        running = [call for call in calls if call.start <= effect and soon < call.stop]
+        coming = [call.start - timedelta(seconds=own.effect_s) for call in calls if call.start > effect]
         if not running or not self._closed:
             ending = [call.stop for call in calls if call.start <= now < call.stop] if self._closed else []
             self._next_dispatch = min([*coming, *ending], default=None)
             return
         p_mw, q_mvar = math.fsum(call.p_mw for call in running), math.fsum(call.q_mvar for call in running)
-        stop = min(call.stop for call in running)
+        start, stop = max(now, *(call.start for call in running)), min(call.stop for call in running)
         rooms = self._rooms(now)
+        plan, sold = self._book.planned(effect), self._book.sold_mw(effect, p_mw < 0)
+        p_mw = with_declared(p_mw, sold, plan[0] if plan else None, rooms, self._latest, own.resources)
         result = spread(p_mw, q_mvar, rooms, self._book.owed_mwh(p_mw < 0), own.control_s / 3600.0)
         cause = next((k for k, h in self._book.holdings.items() if any(c in running for c in h.calls)), "")
         for room, p_adjust, q_adjust in zip(rooms, result.p_adjust_mw, result.q_adjust_mvar, strict=True):
@@ -340,7 +345,7 @@ class Mgms:
             signal = ControlSignal(
                 id=self._out.identity("control"),
                 target=room.name,
-                start=now,
+                start=start,
                 stop=stop,
                 p_mw=None if autonomous else room.p_mw + p_adjust,
                 q_mvar=room.q_mvar + q_adjust,
@@ -388,11 +393,6 @@ class Mgms:
                 moments.append(stop + timedelta(seconds=own.verification_delay_s))
             moments.extend(call.start for call in holding.calls)
         return min((moment for moment in moments if moment > now), default=None)
-
-
-def _part(short: float, own: float) -> float:
-    """The part of a shortfall that falls on one call, at most all it asks for. [MW]"""
-    return max(min(0.0, own), min(short, max(0.0, own)))
 
 
 __all__ = ["Mgms", "MgmsSettings"]

@@ -123,6 +123,11 @@ class Book:
             return max(0.0, holding.energy_mwh() - used)
         return sum(h.owed_mwh(up) for h in self.holdings.values())
 
+    def sold_mw(self, moment: datetime, up: bool) -> float:
+        """Range sold in one direction at a moment, signed. [MW]"""
+        held = [h.reserve for h in self.holdings.values() if h.reserve.start <= moment < h.reserve.stop]
+        return sum(reserve.p_min_mw if up else reserve.p_max_mw for reserve in held)
+
     def book_energy(self, now: datetime, dt_s: float) -> None:
         """Count what was called over the last ``dt_s`` before ``now``."""
         middle = now - timedelta(seconds=dt_s / 2)

@@ -39,6 +39,10 @@ class Sold:
     energy_down_mwh: float
     declared: npt.NDArray[np.bool_]
 
+    def any(self) -> bool:
+        """Whether any active range is sold."""
+        return bool(np.any(self.up_mw > TOLERANCE) or np.any(self.down_mw > TOLERANCE))
+
 
 def _span(holding: Holding, grid: TimeGrid) -> slice:
     """Intervals of the grid that the delivery period touches."""
@@ -122,8 +126,10 @@ def declared_powers(
     }
 
 
-def follow(envelope: Envelope, p_mw: FloatArray) -> Envelope:
+def follow(envelope: Envelope, p_mw: FloatArray | None) -> Envelope:
     """The envelope with other plan powers where ``p_mw`` is not NaN; its absolute limits stay."""
+    if p_mw is None:
+        return envelope
     plan = np.clip(np.where(np.isfinite(p_mw), p_mw, envelope.p_mw), envelope.p_min_mw, envelope.p_max_mw)
     return replace(envelope, p_mw=plan)
 

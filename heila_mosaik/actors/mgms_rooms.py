@@ -11,7 +11,15 @@ from heila_mosaik.domain.dispatch import Room
 from heila_mosaik.domain.flexibility import Envelope
 from heila_mosaik.domain.information import FlexibilityForecast
 from heila_mosaik.domain.quantities import FloatArray, Quantity
-from heila_mosaik.domain.resources import BatterySpec, EvSpec, HeatPumpSpec, PvSpec, ResourceSpec
+from heila_mosaik.domain.resources import (
+    BatterySpec,
+    EvSpec,
+    HeatPumpSpec,
+    LoadSpec,
+    PvSpec,
+    ResourceSpec,
+    ShiftableLoadSpec,
+)
 from heila_mosaik.domain.resources.heat_pump import cop_at
 from heila_mosaik.domain.timegrid import TimeGrid
 
@@ -58,6 +66,46 @@ def room_of(name: str, spec: ResourceSpec, row: Mapping[Quantity, float], envelo
         s_max_mva=s_max,
         cost_eur_per_mwh=envelope.cost_eur_per_mwh,
     )
+
+
+def with_declared(
+    asked_mw: float,
+    sold_mw: float,
+    declared_mw: float | None,
+    rooms: Sequence[Room],
+    rows: Mapping[str, Mapping[Quantity, float]],
+    specs: Mapping[str, ResourceSpec],
+) -> float:
+    """Adjustment to spread so that at least the call is delivered, against what is and against what was declared.
+
+    Loads and sun never follow the forecast.  Where they leave the microgrid short of the declared plan in the direction
+    of the call, the others make up for it, within what was sold; the other way round nothing is taken from the call.
+
+    Args:
+        asked_mw: Adjustment asked for. [MW]
+        sold_mw: Largest adjustment sold in that direction, signed. [MW]
+        declared_mw: Declared plan of the microgrid; ``None`` if there is none. [MW]
+        rooms: What each resource can do.
+        rows: Latest measurements by resource.
+        specs: Specifications by resource.
+    """
+    if declared_mw is None or asked_mw == 0.0:
+        return asked_mw
+    natural = math.fsum(
+        rows.get(room.name, {}).get(Quantity.ACTIVE_POWER, room.p_mw)
+        if isinstance(specs[room.name], LoadSpec | ShiftableLoadSpec)
+        else room.p_mw
+        for room in rooms
+    )
+    missing = declared_mw - natural
+    if asked_mw > 0.0:
+        return max(asked_mw, min(asked_mw + missing, sold_mw))
+    return min(asked_mw, max(asked_mw + missing, sold_mw))
+
+
+def part_of(short: float, own: float) -> float:
+    """The part of a shortfall that falls on one call, at most all it asks for. [MW]"""
+    return max(min(0.0, own), min(short, max(0.0, own)))
 
 
 def envelope_from(body: FlexibilityForecast, grid: TimeGrid) -> Envelope:

@@ -37,6 +37,7 @@ class MgmsSettings:
             with much distributed generation. [1]
         use_share: Share of the stores' power that arbitrage uses, so that range stays to be sold. [1]
         lead_s: A call that ends earlier than this from now is not spread any more: signals need time to arrive. [s]
+        effect_s: Time from a set point to its effect at the resources; calls are spread this much ahead. [s]
         baseline_method: ``operation_plan`` or ``meter_before`` (mean of the quarter before the reserve began).
         net_of_reserves: Whether forecasts leave out what is already reserved.
         typical: Daily load shape known beforehand, by resource, relative to its rating. [1]
@@ -64,6 +65,7 @@ class MgmsSettings:
     keep_high_share: float = 0.6
     use_share: float = 0.25
     lead_s: float = 5.0
+    effect_s: float = 0.0
     baseline_method: str = "operation_plan"
     net_of_reserves: bool = True
     typical: Mapping[str, Sequence[float]] = field(default_factory=dict)
