@@ -121,6 +121,9 @@ def _market_figures(run: RunFolder) -> dict[str, Any]:
     statements = [from_json_dict("SettlementStatement", body) for body in run.bodies("SettlementStatement")]
     kept = [r for r in reserves if isinstance(r, ReserveNotification)]
     settled = [s for s in statements if isinstance(s, SettlementStatement)]
+    # A period in which nothing was called cannot fail; counting it would flatter the delivery.
+    asked = {body["id"] for body in run.bodies("VerificationNotification") if _asked(body)}
+    called = [statement for statement in settled if statement.verification in asked]
     found = offers(run)
     offered: dict[str, float] = {}
     for offer in found:
@@ -142,10 +145,16 @@ def _market_figures(run: RunFolder) -> dict[str, Any]:
             **asdict(flexibility),
             "activations": len(run.bodies("ActivationNotification")),
             "withheld": len(withheld(run)),
+            "called_periods": len(called),
+            "success_share": kpi.flexibility(kept, called).success_share,
             "cost_eur": sum(s.availability_eur + s.activation_eur + s.reactive_eur - s.penalty_eur for s in settled),
         },
         "payments_eur": kpi.payments_eur(settled),
     }
+
+
+def _asked(verification: dict[str, Any]) -> bool:
+    return any(any(verification[key]) for key in ("requested_p_mw", "requested_q_mvar"))
 
 
 def withheld(run: RunFolder) -> list[dict[str, Any]]:

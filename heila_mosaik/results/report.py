@@ -93,7 +93,9 @@ def headline(figures: dict[str, Any]) -> list[str]:
             f"Requests of the DSO: {market['requests']}; offers: {market['offers']}; "
             f"reserves cleared: {market['reserves']}; set points called: {flexibility['activations']}. "
             f"{flexibility['delivered_mwh']:.2f} MWh of {flexibility['requested_mwh']:.2f} MWh called were delivered, "
-            f"for {flexibility['cost_eur']:.2f} EUR."
+            f"for {flexibility['cost_eur']:.2f} EUR; "
+            f"{round((flexibility['success_share'] or 0.0) * flexibility['called_periods'])} of "
+            f"{flexibility['called_periods']} settlement periods with a call were within tolerance."
         )
     if flexibility["withheld"]:
         said.append(
@@ -130,7 +132,7 @@ def cards(figures: dict[str, Any]) -> list[Card]:
     flexibility = figures["flexibility"]
     success = flexibility["success_share"]
     add("Delivered flexibility", flexibility["delivered_mwh"], "MWh", 2)
-    add("Verified within tolerance", None if success is None else 100 * success, "%", 1)
+    add("Called periods within tolerance", None if success is None else 100 * success, "%", 1)
     add("Paid for flexibility", flexibility["cost_eur"], "EUR", 2)
     add("Grid losses", figures["energy"]["losses_mwh"], "MWh", 2, base["energy"]["losses_mwh"] if base else None)
     add("PV curtailed against baseline", figures["energy"].get("curtailed_mwh"), "MWh", 3)

@@ -6,12 +6,14 @@ import re
 import numpy as np
 import pytest
 
+from heila_mosaik.domain.information import Message, SettlementStatement, VerificationNotification
 from heila_mosaik.results.compare import compare
 from heila_mosaik.results.flows import REACTIVE, flows
 from heila_mosaik.results.folder import RunFolder
 from heila_mosaik.results.kpis import compute_kpis, write_kpis
 from heila_mosaik.results.report import headline, render, write_report
-from tests.results.fake import STEP_S, bump, write_study
+from heila_mosaik.results.store import RunStore
+from tests.results.fake import STEP_S, at, bump, write_study
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,8 @@ def test_market_figures_count_an_object_sent_twice_once(run):
     assert figures["market"]["reserves"] == 1
     assert figures["flexibility"]["activations"] == 3
     assert figures["flexibility"]["withheld"] == 1
+    assert figures["flexibility"]["called_periods"] == 1
+    assert figures["flexibility"]["success_share"] == 1.0
     assert figures["flexibility"]["cost_eur"] == pytest.approx(43.4)
     assert sum(figures["payments_eur"].values()) == pytest.approx(0.0)
 
@@ -122,3 +126,25 @@ def test_headline_says_when_flexibility_made_it_worse(run):
     assert any("50.0% more" in sentence for sentence in headline(figures))
     figures["congested_minutes"] = figures["baseline"]["congested_minutes"]
     assert any("no change" in sentence for sentence in headline(figures))
+
+
+def test_periods_without_a_call_do_not_flatter_the_delivery(tmp_path):
+    """Of two settled periods one was called and failed: the share is 0, not one half."""
+    zeros, moment = (0.0,) * 15, at(12)
+    with RunStore(tmp_path / "run", scenario_yaml="", name="x", seed=1, min_free_mb=0) as store:
+        for number, asked in enumerate(((0.3,) * 15, zeros)):
+            check = VerificationNotification(
+                id=f"v{number}", reserve="r", location="mg", start=at(11), stop=at(11.25), step_s=60,
+                baseline_method="operation_plan", baseline_p_mw=zeros, measured_p_mw=zeros, requested_p_mw=asked,
+                baseline_q_mvar=zeros, measured_q_mvar=zeros, requested_q_mvar=zeros,
+            )  # fmt: skip
+            statement = SettlementStatement(
+                id=f"s{number}", reserve="r", verification=check.id, payer="dms", payee="ams", start=at(11),
+                stop=at(11.25), requested_mwh=sum(asked) / 60, delivered_mwh=0.0, availability_eur=0.0,
+                activation_eur=0.0, reactive_eur=0.0, penalty_eur=0.0, success=not any(asked),
+            )  # fmt: skip
+            for body in (check, statement):
+                message = Message(id=body.id, sender="mg", receiver="fmp", sent_at=moment, body=body)
+                store.message(message, delivered_at=moment)
+    figures = compute_kpis(RunFolder(tmp_path / "run"))["flexibility"]
+    assert (figures["called_periods"], figures["success_share"]) == (1, 0.0)
