@@ -70,7 +70,7 @@ def build_study(scenario: Scenario) -> Study:
         load_growth=scenario.growth.load,
         limits=limits,
     )
-    plant = make_plant(folder.microgrids, scenario.microgrids.control)
+    plant = make_plant(folder.microgrids, scenario.microgrids.control, float(scenario.step_s))
     return Study(
         scenario=scenario,
         folder=folder,
@@ -122,6 +122,7 @@ def measuring(study: Study) -> MeasurementModel:
         points,
         stream(study.scenario.seed, "telemetry"),
         delay_s=telemetry.delay_s,
+        period_s=study.scenario.step_s,
         dropout=telemetry.dropout,
     )
 
@@ -172,7 +173,7 @@ def make_exchange(study: Study, *, flexibility: bool) -> tuple[Exchange, Mapping
         study.plant,
         study.environment.truth,
         _knowledge(study) if flexibility else None,
-        {},
+        study.environment.typical,
     )
     network = CommunicationNetwork(
         Link(

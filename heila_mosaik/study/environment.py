@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -12,6 +12,7 @@ from heila_mosaik.actors.spp import Truth
 from heila_mosaik.domain.network import Appliances, Network
 from heila_mosaik.domain.profiles import Follower, ProfileTable
 from heila_mosaik.domain.quantities import FloatArray
+from heila_mosaik.domain.resources import LoadSpec
 from heila_mosaik.domain.timegrid import TimeGrid
 from heila_mosaik.domain.weather import Weather, forecast_error, generate_prices, generate_weather
 from heila_mosaik.errors import Problem, ProblemsError
@@ -25,6 +26,9 @@ from heila_mosaik.study.series import PRICE_COLUMNS, WEATHER_COLUMNS, coverage_p
 _FLEXIBILITY_MARGIN = 1.25
 """Expected flexibility price over spot, until a market history exists."""
 
+_HISTORY = timedelta(days=28)
+_SLOTS = 96
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
@@ -34,11 +38,14 @@ class Environment:
         table: Profiles of the grid and the resources, and the weather, from start to stop and beyond.
         followers: Powers of the grid's own elements by bulk attribute.
         truth: Weather and prices that will come true.
+        typical: Mean day of each plain load over the four weeks before the start, relative to its rating; what its
+            owner knows beforehand. (96,)
     """
 
     table: ProfileTable
     followers: dict[str, Follower]
     truth: Truth
+    typical: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 def make_environment(scenario: Scenario, folder: GridFolder, study_net: StudyNet, plant: Plant) -> Environment:
@@ -70,7 +77,25 @@ def make_environment(scenario: Scenario, folder: GridFolder, study_net: StudyNet
         flexibility_up_eur_per_mwh=np.abs(spot) * _FLEXIBILITY_MARGIN,
         flexibility_down_eur_per_mwh=np.abs(spot) * (_FLEXIBILITY_MARGIN - 1.0),
     )
-    return Environment(table=table, followers=followers, truth=truth)
+    return Environment(table=table, followers=followers, truth=truth, typical=_typical(scenario, folder, plant))
+
+
+def _typical(scenario: Scenario, folder: GridFolder, plant: Plant) -> dict[str, tuple[float, ...]]:
+    """Mean day of each plain load before the start; none where the profiles hold less than a day of history."""
+    loads = {name: spec.profile for name, spec in plant.specs.items() if isinstance(spec, LoadSpec) and spec.profile}
+    stop = scenario.start_utc
+    start = max(folder.profiles.grid.start, stop - _HISTORY)
+    if not loads or stop - start < timedelta(days=1):
+        return {}
+    columns = tuple(dict.fromkeys(loads.values()))
+    grid, values = folder.profiles.read(columns, start, stop)
+    seconds = (grid.start.hour * 3600 + grid.start.minute * 60 + np.arange(grid.count) * grid.step_s) % 86400
+    slots = seconds * _SLOTS // 86400
+    counts = np.bincount(slots, minlength=_SLOTS)
+    if not counts.all():
+        return {}
+    days = {column: np.bincount(slots, values[:, place], _SLOTS) / counts for place, column in enumerate(columns)}
+    return {name: tuple(days[column].tolist()) for name, column in loads.items()}
 
 
 def series_problems(scenario: Scenario, folder: GridFolder) -> list[Problem]:
