@@ -36,6 +36,7 @@ class FieldSettings:
         resources: Specification of each resource, by name.
         breakers: Names of the breakers it operates.
         distributed: Whether it forecasts, plans and verifies its own resources.
+        effect_s: Time from a set point to its effect at the resources; plans are followed this much ahead. [s]
         report_s: Interval of reports. [s]
         active_report_s: Interval of reports while a set point of an activation applies; one that brings nothing new
             is left out (spontaneous transmission with a dead band, as in IEC 60870-5-104). [s]
@@ -50,6 +51,7 @@ class FieldSettings:
     resources: Mapping[str, ResourceSpec]
     breakers: tuple[str, ...] = ()
     distributed: bool = False
+    effect_s: float = 0.0
     report_s: int = 900
     active_report_s: int = 60
     report_band: float = 0.02
@@ -174,21 +176,24 @@ class Cems:
 
     def _follow_plans(self, now: datetime) -> None:
         """Give the plan's set point at the start of each interval to resources that follow one."""
+        effect = now + timedelta(seconds=self.settings.effect_s)
         for name, plan in self._plans.items():
             until = self._planned_until.get(name)
             followed = isinstance(self.settings.resources[name], BatterySpec | HeatPumpSpec)
-            if not followed or name in self._active or (until is not None and now < until):
+            active = self._active.get(name)
+            busy = active is not None and active.stop > effect
+            if not followed or busy or (until is not None and effect < until):
                 continue
             grid = plan.profile.grid
-            if now not in grid:
+            if effect not in grid:
                 continue
-            position = grid.position(now)
+            position = grid.position(effect)
             self._planned_until[name] = stop = grid.at(position + 1)
             self._out.control(
                 ControlSignal(
                     id=self._out.identity("control"),
                     target=name,
-                    start=now,
+                    start=max(now, grid.at(position), *((active.stop,) if active is not None else ())),
                     stop=stop,
                     p_mw=plan.profile.p_mw[position],
                     cause=plan.id,

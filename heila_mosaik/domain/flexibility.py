@@ -199,7 +199,7 @@ def pv_envelope(name: str, spec: PvSpec, exogenous: ExogenousForecast, settings:
     """Envelope of a PV plant: curtailment raises consumption; reactive power within the rating."""
     available = pv_power(name, spec, exogenous)
     firm = available * settings.firm_share
-    q_room = np.array([spec.q_capability(a * settings.firm_share, a) for a in available.tolist()])
+    q_room = spec.q_capabilities(firm, available)
     return Envelope(
         name=name,
         grid=exogenous.grid,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -67,14 +68,18 @@ def test_a_signal_that_ended_on_its_way_is_no_news():
     assert outcome.records == ()
 
 
-def test_reports_each_quarter_and_each_minute_while_called():
+def test_reports_each_quarter_and_each_minute_with_news_while_called():
     cems, fleet, times = Cems("c", SETTINGS), Fleet(SETTINGS.resources, START, 0), []
     for minute in range(46):
         fleet.step(at(minute), 60, 0.0, 10.0, None)
         inbox = [message(signal(0.1, 20, 23))] if minute == 20 else []
         outcome = cems.step(at(minute), inbox, fleet.measurements("c", at(minute), minute))
+        # The battery runs up in two steps, holds, and stops at minute 23.
+        fleet.take(replace(c, p_mw=0.05 if minute == 20 else c.p_mw) for c in outcome.controls)
+        if minute == 21:
+            fleet.take([signal(0.1, 21, 23)])
         times += [minute for m in outcome.messages if isinstance(m.body, Measurements)]
-    assert times == [0, 15, 20, 21, 22, 30, 45]
+    assert times == [0, 15, 21, 22, 30, 45]
 
 
 def test_resample_persists_the_last_day():

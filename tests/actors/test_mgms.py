@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -14,6 +15,7 @@ from heila_mosaik.domain.flexibility import FlexibilitySettings
 from heila_mosaik.domain.information import (
     ActivationNotification,
     ActivationRefusal,
+    ControlSignal,
     FlexibilityForecast,
     Measurements,
     Message,
@@ -59,6 +61,7 @@ class Loop:
         )
         self.minute, self.sent, self.to_ams, self.records = 0, [], [], []
         self.power = []
+        self.plans_below = 0
         n = 96 * 3
         sun = np.maximum(0, np.sin((np.arange(n) / 96 - 0.25) * 2 * np.pi)) * 800
         self.sun = sun
@@ -117,6 +120,7 @@ class Loop:
                 assert outcome.wake_at is None or outcome.wake_at > now
                 self.records += outcome.records
                 self.sent += [m for m in outcome.messages if m.receiver != "ams"]
+            self.plans_below += sum(m.receiver == "cems_a" and isinstance(m.body, OperationPlan) for m in high.messages)
             self.to_ams += [m.body for m in high.messages if m.receiver == "ams"]
             self.fleet.take(low.controls)
             self.minute += 1
@@ -243,3 +247,76 @@ def test_two_days_stay_bounded():
     assert len(book.meter) < 500
     counts = Counter(type(body).__name__ for body in loop.to_ams)
     assert counts["FlexibilityForecast"] >= 47
+
+
+@pytest.mark.parametrize("distributed", [False, True])
+def test_what_was_offered_is_delivered_for_the_whole_period(distributed):
+    """Range and energy of a forecast, sold and called to the last, through six hours of replanning."""
+    loop = Loop(distributed=distributed)
+    loop.run(60)
+    offered = loop.bodies(FlexibilityForecast)[-1]
+    profile = offered.profile
+    span = range(profile.grid.position(START + timedelta(hours=6)), profile.grid.position(START + timedelta(hours=7)))
+    high = min(profile.p_max_mw[k] - profile.p_mw[k] for k in span)
+    q_high = min(profile.q_max_mvar[k] - profile.q_mvar[k] for k in span)
+    energy = min(offered.energy_down_mwh, high)
+    assert high > 0.2
+    assert q_high > 0.3
+    loop.send("ams", replace(reserve(6, 7, 0.0, high, energy=energy), q_min_mvar=-q_high, q_max_mvar=q_high))
+    loop.run(2)
+    declared = loop.bodies(OperationPlan)[-1].profile
+    loop.run(299)
+    newest = loop.bodies(OperationPlan)[-1].profile
+    for k in range(4):
+        moment = START + timedelta(hours=6, minutes=15 * k)
+        old, new = declared.p_mw[declared.grid.position(moment)], newest.p_mw[newest.grid.position(moment)]
+        assert new == pytest.approx(old, abs=1e-9)
+    free = loop.bodies(FlexibilityForecast)[-1].profile
+    k = free.grid.position(START + timedelta(hours=6))
+    assert free.q_max_mvar[k] - free.q_mvar[k] < 0.3 * q_high  # the rest of the inverters' range is sold
+    minutes = int(60 * min(1.0, energy / high))
+    loop.send("ams", activation(361, 360 + minutes, high, q_high))
+    loop.run(70)
+    assert not loop.bodies(ActivationRefusal)
+    assert not [record for record in loop.records if record.event == "reserve_short"]
+    moved = np.concatenate(
+        [np.subtract(v.measured_p_mw, v.baseline_p_mw) for v in loop.bodies(VerificationNotification)]
+    )
+    called = slice(4, minutes - 1)
+    assert moved[called].mean() == pytest.approx(high, rel=0.15)
+
+
+def test_a_call_about_to_end_is_not_spread_and_set_points_are_not_repeated():
+    loop = Loop(arbitrage=False)
+    loop.run(20)
+    loop.send("ams", reserve(1, 2, -0.2, 0.0))
+    loop.run(45)
+    call = activation(66, 80, -0.1)
+    loop.send("ams", replace(call, stop=call.stop + timedelta(milliseconds=40)))
+    before = loop.minute
+    signals = []
+    for _ in range(20):
+        loop.run(1)
+        signals += [(loop.minute, m.body) for m in loop.sent if isinstance(m.body, ControlSignal)]
+    assert signals
+    assert all((signal.stop - signal.start).total_seconds() > 5 for _, signal in signals)
+    given = [(signal.target, signal.p_mw, signal.q_mvar, signal.stop) for _, signal in signals]
+    assert len(set(given)) == len(given)
+    assert loop.minute == before + 20
+    assert not [record for record in loop.records if record.event == "control_refused"]
+
+
+def test_distributed_waits_for_the_controllers_forecasts():
+    loop = Loop(distributed=True)
+    loop.run(60)
+    # Nobody charges for arbitrage: a battery rests until it is called.
+    column = loop.fleet.names.index("bat")
+    assert loop.fleet.columns["P[MW]"][column] == 0.0
+    assert loop.fleet.columns["soc[%]"][column] == pytest.approx(50.0, abs=0.1)
+
+
+def test_plans_are_sent_only_when_they_change():
+    loop = Loop(distributed=False, arbitrage=False)
+    loop.run(600)
+    assert len(loop.bodies(FlexibilityForecast)) == 10
+    assert loop.plans_below <= 12  # the battery rests: only the heat pump gets a plan each hour

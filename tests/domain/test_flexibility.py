@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from heila_mosaik.domain.dispatch import Room, spread
 from heila_mosaik.domain.flexibility import (
+    Envelope,
     ExogenousForecast,
     FlexibilitySettings,
     aggregate,
@@ -165,3 +166,30 @@ def test_shiftable_plan_counts_all_runs():
     spec = SPECS["wash"]
     grid = TimeGrid(start=START + timedelta(hours=12), step_s=900, count=96)
     assert shiftable_plan(spec, grid).sum() * 0.25 == pytest.approx(0.15)
+
+
+def test_a_small_store_does_not_limit_the_promise_where_the_large_one_has_no_room():
+    grid = TimeGrid(start=START, step_s=900, count=2)
+    zero = np.zeros(2)
+
+    def envelope(name, down, energy):
+        return Envelope(
+            name=name,
+            grid=grid,
+            p_mw=zero,
+            q_mvar=zero,
+            p_min_mw=zero,
+            p_max_mw=np.array(down),
+            q_min_mvar=zero,
+            q_max_mvar=zero,
+            energy_up_mwh=0.0,
+            energy_down_mwh=energy,
+        )
+
+    both = aggregate(
+        "mg", [envelope("big", [1.0, 0.0], 3.0), envelope("small", [0.1, 0.1], 0.1)], FlexibilitySettings()
+    )
+    # Proportional to the range of the second interval the promise would be 0.1 MWh.
+    assert both.energy_down_mwh > 2.5
+    assert both.down_mw[0] > 0.9
+    assert both.down_mw[1] == pytest.approx(0.0, abs=1e-9)

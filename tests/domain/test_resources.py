@@ -168,3 +168,11 @@ def test_twenty_resources_a_day_are_fast():
         for resource in resources:
             resource.step(now, 60, FREE, exogenous)
     assert time.process_time() - begin < 0.5
+
+
+def test_pv_reactive_capability_of_a_series_is_that_of_each_value():
+    spec = PvSpec(p_rated_mw=0.8, s_max_mva=0.9)
+    available = np.linspace(0.0, 0.9, 19)
+    series = spec.q_capabilities(0.8 * available, available)
+    assert series == pytest.approx([spec.q_capability(0.8 * a, a) for a in available.tolist()], abs=1e-12)
+    assert series[0] == 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -60,3 +61,12 @@ def test_is_fast():
     for _ in range(5):
         plan_operation(stores(), GRID, PRICE)
     assert (time.process_time() - begin) / 5 < 0.15
+
+
+def test_declared_intervals_do_not_change():
+    declared = np.full(144, np.nan)
+    declared[40:44] = 0.2
+    store = replace(stores()[0], fixed_mw=declared, use_share=0.25, keep_high_share=0.6)
+    plan = plan_operation([store], GRID, PRICE).p_mw["b"]
+    assert plan[40:44] == pytest.approx(0.2, abs=1e-9)
+    assert np.abs(np.delete(plan, range(40, 44))).max() <= 0.125 + 1e-9

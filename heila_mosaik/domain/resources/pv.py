@@ -65,6 +65,12 @@ class PvSpec:
         ramp = min(1.0, p_available_mw / (Q_RAMP_SHARE * self.p_rated_mw))
         return min(rated * ramp, math.sqrt(max(0.0, self.s_max_mva**2 - p_mw * p_mw)))
 
+    def q_capabilities(self, p_available_mw: FloatArray, p_mw: FloatArray) -> FloatArray:
+        """:meth:`q_capability` of a series. [MVar] (n,)"""
+        rated = self.p_rated_mw * math.tan(math.acos(self.cos_phi_min))
+        ramp = np.minimum(1.0, p_available_mw / (Q_RAMP_SHARE * self.p_rated_mw))
+        return np.asarray(np.minimum(rated * ramp, np.sqrt(np.maximum(0.0, self.s_max_mva**2 - p_mw * p_mw))))
+
 
 def relative_output(irradiance_w_per_m2: Number, temperature_c: Number) -> Number:
     """Direct-current output relative to the rating (PVWatts, Dobos 2014, NREL/TP-6A20-62641, without system loss).
