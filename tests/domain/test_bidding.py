@@ -1,4 +1,4 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 
 import numpy as np
@@ -12,8 +12,9 @@ from heila_mosaik.domain.bidding import (
     make_offers,
     microgrid_prices,
     room,
+    without,
 )
-from heila_mosaik.domain.information import FlexibilityForecast, PQProfile, PriceForecast, Session
+from heila_mosaik.domain.information import FlexibilityForecast, PQProfile, PriceForecast, ReserveNotification, Session
 from heila_mosaik.domain.market import MarketCalendar, check_offer
 from heila_mosaik.domain.quantities import Product
 from heila_mosaik.domain.timegrid import TimeGrid
@@ -142,3 +143,47 @@ def test_aggregate_adds_microgrids_and_skips_what_is_not_covered():
     lowering, raising = aggregate([a_forecast(), a_forecast(hours=2, subject="mg2")], WINDOW)
     np.testing.assert_allclose(lowering, [-1.6, -2.0, -1.0, -1.0])
     np.testing.assert_allclose(raising, [1.0, 1.0, 0.5, 0.5])
+
+
+def test_what_was_sold_after_a_forecast_is_not_offered_again():
+    series = (0.5,) * 8
+    forecast = FlexibilityForecast(
+        id="f",
+        subject="a",
+        issued_at=START,
+        product=Product.CRP,
+        profile=PQProfile(
+            start=START,
+            step_s=900,
+            p_mw=(0.0,) * 8,
+            q_mvar=(0.0,) * 8,
+            p_min_mw=(-0.5,) * 8,
+            p_max_mw=series,
+            q_min_mvar=(-0.5,) * 8,
+            q_max_mvar=series,
+        ),
+        energy_up_mwh=1.0,
+        energy_down_mwh=1.0,
+    )
+    reserve = ReserveNotification(
+        id="r",
+        offer="o",
+        buyer="dms",
+        seller="ams",
+        location="a",
+        product=Product.CRP,
+        start=START + timedelta(hours=1),
+        stop=START + timedelta(hours=2),
+        p_min_mw=0.0,
+        p_max_mw=0.4,
+        q_max_mvar=0.6,
+        price_eur_per_mwh=1.0,
+        group="g",
+        group_energy_mwh=0.3,
+    )
+    left = without(forecast, [reserve])
+    assert left.profile.p_max_mw == pytest.approx((0.5,) * 4 + (0.1,) * 4)
+    assert left.profile.q_max_mvar == pytest.approx((0.5,) * 4 + (0.0,) * 4)
+    assert left.profile.p_min_mw == forecast.profile.p_min_mw
+    assert (left.energy_up_mwh, left.energy_down_mwh) == pytest.approx((1.0, 0.7))
+    assert without(forecast, []) is forecast
