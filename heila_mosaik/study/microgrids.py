@@ -76,12 +76,13 @@ def connections(microgrids: Sequence[MicrogridPart]) -> tuple[MicrogridConnectio
     )
 
 
-def make_plant(microgrids: Sequence[MicrogridPart], control: str | None) -> Plant:
+def make_plant(microgrids: Sequence[MicrogridPart], control: str | None, effect_s: float) -> Plant:
     """Resources with one CEMS per microgrid and one IED per resource that has its own.
 
     Args:
         microgrids: Microgrids of the grid folder.
         control: Overrides the control variant of every microgrid.
+        effect_s: Time from a set point to its effect. [s]
     """
     specs: dict[str, ResourceSpec] = {}
     tables: dict[str, str] = {}
@@ -96,6 +97,7 @@ def make_plant(microgrids: Sequence[MicrogridPart], control: str | None) -> Plan
             mgms=f"mgms_{microgrid.name}",
             resources={},
             distributed=(control or microgrid.control) == "distributed",
+            effect_s=effect_s,
         )
         managed = [part.name for part in microgrid.resources if part.managed_by == "cems"]
         place = {name: first + offset for offset, name in enumerate(own)}

@@ -76,7 +76,9 @@ def _store(study: Study, folder: Path, *, flexibility: bool = True) -> RunStore:
 def _run(study: Study, store: RunStore, phase: str, progress: Report | None, flexibility: bool) -> None:
     scenario = study.scenario
     # CEMS and IEDs carry state: every run gets fresh ones.
-    fresh = replace(study, plant=make_plant(study.folder.microgrids, scenario.microgrids.control))
+    fresh = replace(
+        study, plant=make_plant(study.folder.microgrids, scenario.microgrids.control, float(scenario.step_s))
+    )
     exchange, probes = make_exchange(fresh, flexibility=flexibility)
     columns = _columns(fresh)
     wanted = [name for name in scenario.results.record if flexibility or name != "estimate_vm_pu"]
