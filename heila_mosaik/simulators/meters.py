@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import mosaik_api_v3
-import numpy as np
 
 from heila_mosaik.domain.information import Measurements
 from heila_mosaik.domain.quantities import Quality, Quantity
+from heila_mosaik.domain.streams import stream
 
 _COLUMNS = {
     "P[MW]": Quantity.ACTIVE_POWER,
@@ -106,7 +106,7 @@ class Meters(mosaik_api_v3.Simulator):
         """
         self._resources, self._controllers, self._terminals = tuple(resources), tuple(controllers), terminals
         self._start, self._step_s, self._noise, self._resolution = start, step_s, noise, time_resolution
-        self._streams = {c.name: _stream(seed, f"meter {c.name}") for c in controllers}
+        self._streams = {c.name: stream(seed, f"meter {c.name}") for c in controllers}
         self._microgrids = tuple(dict.fromkeys(c.microgrid for c in controllers))
         self._frames = {c.name: self._frame(c) for c in controllers}
         self._out: dict[str, Any] = {}
@@ -179,7 +179,3 @@ class Meters(mosaik_api_v3.Simulator):
         for controller in self._controllers:
             totals[controller.microgrid] += sum(powers[position] for position in controller.positions)
         return list(totals.values())
-
-
-def _stream(seed: int, name: str) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=tuple(name.encode())))

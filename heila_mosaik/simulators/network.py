@@ -15,6 +15,7 @@ from enum import StrEnum
 import numpy as np
 
 from heila_mosaik.domain.information import Message
+from heila_mosaik.domain.streams import stream
 
 
 class DeliveryStatus(StrEnum):
@@ -126,6 +127,5 @@ class CommunicationNetwork:
 
     def _stream(self, pair: tuple[str, str]) -> np.random.Generator:
         if pair not in self._streams:
-            name = [ord(letter) for letter in f"link {pair[0]} {pair[1]}"]
-            self._streams[pair] = np.random.default_rng(np.random.SeedSequence([self.seed, *name]))
+            self._streams[pair] = stream(self.seed, f"link {pair[0]} {pair[1]}")
         return self._streams[pair]

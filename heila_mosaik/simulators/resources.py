@@ -15,11 +15,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import mosaik_api_v3
-import numpy as np
 
 from heila_mosaik.domain.information import ControlSignal, Measurements
 from heila_mosaik.domain.quantities import Quality, Quantity
 from heila_mosaik.domain.resources import FREE, SPECS, Exogenous, Resource, ResourceSpec, Setpoint, make_resource
+from heila_mosaik.domain.streams import stream
 from heila_mosaik.domain.timegrid import require_aware
 from heila_mosaik.errors import Problem, ProblemsError
 from heila_mosaik.simulators.base import Attribute, Model, combine, meta
@@ -70,11 +70,6 @@ MEASURED = (
     Quantity.POWER_MIN,
     Quantity.POWER_MAX,
 )
-
-
-def stream(seed: int, name: str) -> np.random.Generator:
-    """Random generator of its own for a named entity."""
-    return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=tuple(name.encode())))
 
 
 def specification(name: str, given: ResourceSpec | Mapping[str, Any]) -> ResourceSpec:

@@ -11,13 +11,14 @@ import numpy as np
 from heila_mosaik.domain.codec import from_json_dict, to_json_dict
 from heila_mosaik.domain.information import Message
 from heila_mosaik.domain.network import GridEngine, Network
+from heila_mosaik.domain.streams import stream
 from heila_mosaik.domain.telemetry import MeasurementModel, standard_points
 from heila_mosaik.gridmodel import compile_net
 from heila_mosaik.gridmodel.study_net import NetLimits, StudyNet, prepare_net
 from heila_mosaik.simulators.exchange import Exchange
 from heila_mosaik.simulators.meters import Terminals
 from heila_mosaik.simulators.network import CommunicationNetwork, Link
-from heila_mosaik.study.companies import GridKnowledge, make_companies, stream
+from heila_mosaik.study.companies import GridKnowledge, make_companies
 from heila_mosaik.study.environment import DsoForecast, Environment, injection_names, make_environment, own_rows
 from heila_mosaik.study.gridfolder import GridFolder, load_grid_folder
 from heila_mosaik.study.microgrids import Plant, connections, make_plant

@@ -23,15 +23,11 @@ from heila_mosaik.domain.market import ClearingRule, MarketCalendar
 from heila_mosaik.domain.market.awards import Pricing
 from heila_mosaik.domain.network import GridEngine
 from heila_mosaik.domain.quantities import Product
+from heila_mosaik.domain.streams import stream
 from heila_mosaik.domain.verification import Tolerance
 from heila_mosaik.study.microgrid_file import MicrogridPart
 from heila_mosaik.study.microgrids import Plant
 from heila_mosaik.study.schema import Scenario
-
-
-def stream(seed: int, name: str) -> np.random.Generator:
-    """Random generator of a named entity."""
-    return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=tuple(name.encode())))
 
 
 def _clock(text: str, minus_min: int = 0) -> time:

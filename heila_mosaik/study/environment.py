@@ -13,11 +13,11 @@ from heila_mosaik.domain.network import Appliances, Network
 from heila_mosaik.domain.profiles import Follower, ProfileTable
 from heila_mosaik.domain.quantities import FloatArray
 from heila_mosaik.domain.resources import LoadSpec
+from heila_mosaik.domain.streams import stream
 from heila_mosaik.domain.timegrid import TimeGrid
 from heila_mosaik.domain.weather import Weather, forecast_error, generate_prices, generate_weather
 from heila_mosaik.errors import Problem, ProblemsError
 from heila_mosaik.gridmodel.study_net import Ratings, StudyNet
-from heila_mosaik.study.companies import stream
 from heila_mosaik.study.gridfolder import GridFolder
 from heila_mosaik.study.microgrids import Plant
 from heila_mosaik.study.schema import Scenario

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from heila_mosaik.domain.streams import stream
 from heila_mosaik.study.build import build_study, make_exchange
-from heila_mosaik.study.companies import make_calendar, stream
+from heila_mosaik.study.companies import make_calendar
 
 
 @pytest.fixture(scope="module")
