@@ -1,0 +1,12 @@
+"""``heila bench``: measurements and campaigns that print what they found.  Commands live in modules of their own."""
+
+from __future__ import annotations
+
+import typer
+
+bench_app = typer.Typer(name="bench", help="Measurements and campaigns on this machine.", no_args_is_help=True)
+
+
+@bench_app.callback()
+def bench() -> None:
+    """Measurements and campaigns on this machine."""
