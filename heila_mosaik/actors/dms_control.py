@@ -12,10 +12,11 @@ from heila_mosaik.actors.dms_settings import DmsSettings
 from heila_mosaik.domain.congestion import Action, Limits, Redispatch, check_harm, optimise, violations
 from heila_mosaik.domain.congestion.harm import HarmCase
 from heila_mosaik.domain.estimation import Estimate, Estimator
-from heila_mosaik.domain.forecast import Knowledge
+from heila_mosaik.domain.forecast import Knowledge, Nowcast
 from heila_mosaik.domain.information import ActivationNotification, ActivationRefusal, ReserveNotification
+from heila_mosaik.domain.network import GridState
 from heila_mosaik.domain.quantities import FloatArray, Product
-from heila_mosaik.domain.timegrid import TimeGrid
+from heila_mosaik.domain.timegrid import TimeGrid, floor_to
 
 _CALLABLE = (Product.CRP, Product.CRP2)
 
@@ -47,6 +48,7 @@ class Controller:
             settings.voltage_margin_pu, settings.loading_margin_percent, settings.loading_margin_percent
         )
         self._harm_limits = self._with_actors(limits)
+        self._nowcast = Nowcast(knowledge)
         self.reserves: dict[str, ReserveNotification] = {}
         self.active: dict[str, ActivationNotification] = {}
         self._tracked = {name: _Tracked() for name in knowledge.locations}
@@ -101,15 +103,16 @@ class Controller:
         """One cycle of the technical process; returns the optimisation if one was needed."""
         self._expire(now)
         self._retrack(now)
-        p, q = self.baseline(now, estimate)
+        p, q = self._nowcast.ahead(now, self._effect(now), *self.baseline(now, estimate))
+        p_bus, q_bus = self.estimator.bus_power(p, q)
         ready = self._ready(now)
         if not self.active:
             network = self.estimator.engine.network
-            if not ready or not violations(estimate.state, network, self.kept):
+            quiet = not ready or not violations(self._coming(estimate, p_bus, q_bus), network, self.kept)
+            if quiet:
                 broken = violations(estimate.state, network, self.limits)
                 self._note(out, f"no reserve can be called; worst {broken[0]}" if broken else "")
                 return None
-        p_bus, q_bus = self.estimator.bus_power(p, q)
         actions = tuple(self._action(reserve, now) for reserve in ready)
         answer = optimise(self.estimator.engine, p_bus, q_bus, actions, self.kept)
         # margins that cannot be kept are no congestion yet
@@ -142,7 +145,13 @@ class Controller:
         ]
 
     def _effect(self, now: datetime) -> datetime:
-        return now + timedelta(seconds=self.settings.lead_s)
+        """Time at which a set point decided now takes effect: the start of the step it falls in."""
+        lead = self.settings.lead_s
+        return floor_to(now + timedelta(seconds=lead), self.settings.cycle_s) if lead > 0 else now
+
+    def _coming(self, estimate: Estimate, p_bus: FloatArray, q_bus: FloatArray) -> GridState:
+        """State in which a set point decided now would act."""
+        return self.estimator.engine.solve_bus(p_bus, q_bus) if self.settings.lead_s > 0 else estimate.state
 
     def _expire(self, now: datetime) -> None:
         over = [key for key, activation in self.active.items() if activation.stop <= now]
@@ -292,7 +301,7 @@ class Controller:
         out.send(reserve.seller, refusal)
 
     def _send(self, now: datetime, reserve: ReserveNotification, point: tuple[float, float], out: Outbox) -> None:
-        start = max(now, reserve.start)
+        start = max(self._effect(now), reserve.start)
         activation = ActivationNotification(
             id=out.identity("activation"),
             reserve=reserve.id,

@@ -97,6 +97,19 @@ def test_activations_are_renewed_and_lie_inside_the_reserve():
         assert after.start <= before.stop or before.p_mw == before.q_mvar == 0.0
 
 
+def test_a_call_starts_when_its_set_point_takes_effect():
+    lab, inbox = prepared(cycle_s=300, lead_s=300.0)
+    for minute in range(0, 90, 5):
+        lab.run(EVENING + timedelta(minutes=30 + minute), 1, inbox if minute == 0 else None)
+    assert lab.sent
+    for now, activation in lab.sent:
+        assert activation.start == now + timedelta(seconds=300)
+    # a rising evening is met before it breaks the limit, not five minutes after
+    first_call = lab.sent[0][1].start
+    broken = [EVENING + timedelta(minutes=30 + 5 * k) for k, value in enumerate(lab.trafo) if value > 95.0]
+    assert not broken or first_call <= broken[0]
+
+
 def test_no_congestion_no_activation():
     lab, inbox = prepared()
     lab.run(START + timedelta(hours=2), 30, inbox)

@@ -3,6 +3,7 @@
 from heila_mosaik.domain.forecast.detection import Congestion, Detection, detect, needs_of
 from heila_mosaik.domain.forecast.injections import ErrorModel, InjectionForecast, blend
 from heila_mosaik.domain.forecast.knowledge import InjectionProfile, Injections, Knowledge
+from heila_mosaik.domain.forecast.nowcast import Nowcast
 
 __all__ = [
     "Congestion",
@@ -12,6 +13,7 @@ __all__ = [
     "InjectionProfile",
     "Injections",
     "Knowledge",
+    "Nowcast",
     "blend",
     "detect",
     "needs_of",
