@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from heila_mosaik.domain.quantities import Quality
@@ -21,6 +22,7 @@ class Reading:
         at_s: When it arrived, monotonic. [s]
         device_time: Time tag of the equipment, ISO 8601, ``None`` when it sent none.
         cause: Cause of transmission as on the wire (IEC 60870-5-101, clause 7.2.3).
+        received: When it arrived, wall clock of this machine.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Reading:
     at_s: float
     device_time: str | None
     cause: int
+    received: datetime
 
 
 class Endpoint(Protocol):

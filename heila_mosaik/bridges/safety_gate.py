@@ -7,6 +7,7 @@ revoked when what it rested on has ended before the order left (between select a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeAlias
@@ -51,21 +52,34 @@ class Cleared:
         value: Value, study unit.
         kind: Why it is sent.
         identity: Number in the ledger, ``None`` for a sign of life.
+        at_s: When it was cleared, monotonic. [s]
+        until_s: When it must have left, monotonic. [s]
     """
 
-    __slots__ = ("_revoked", "_spent", "at_s", "identity", "kind", "point", "value")
+    __slots__ = ("_revoked", "_spent", "at_s", "identity", "kind", "point", "until_s", "value")
 
-    def __init__(self, key: object, *, point: Point, write: Write, identity: int | None) -> None:
+    def __init__(
+        self, key: object, *, point: Point, write: Write, identity: int | None, lasts_s: float = math.inf
+    ) -> None:
         if key is not _KEY:
             raise TypeError("orders are cleared by the gate only")
         self.point, self.value, self.kind = point, write.value, write.kind
-        self.at_s, self.identity = write.at_s, identity
+        self.at_s, self.identity, self.until_s = write.at_s, identity, write.at_s + lasts_s
         self._spent = False
         self._revoked = ""
 
     @property
     def revoked(self) -> str:
         """Why the order may not leave any more; empty while it may."""
+        return self._revoked
+
+    def barred(self, now_s: float) -> str:
+        """Why the order may not leave now; a client asks immediately before it sends.
+
+        A process that was suspended between clearing and sending would otherwise send a value of the past.
+        """
+        if not self._revoked and now_s > self.until_s:
+            self._revoked = f"{now_s - self.at_s:.3g} s old"
         return self._revoked
 
     def revoke(self, why: str) -> None:
@@ -168,7 +182,10 @@ class Gate:
         point = self._points[write.name]
         if write.kind is Kind.WATCHDOG:
             # Without an audit nobody watches: silence lets the relay's own watchdog act.
-            return None if self.audit_failure else Cleared(_KEY, point=point, write=write, identity=None)
+            lasts_s = self._max_age_s
+            return (
+                None if self.audit_failure else Cleared(_KEY, point=point, write=write, identity=None, lasts_s=lasts_s)
+            )
         reason = self._in_the_way(point, write)
         if reason is None and not self._audited(write) and write.kind not in _UNASKED:
             reason = (Reason.AUDIT_FAILED, self.audit_failure)
@@ -188,13 +205,19 @@ class Gate:
         entry, *superseded = self.ledger.sent(write.at_s, point, write.value, write.cause)
         for earlier in superseded:
             self._entry(earlier)
-        cleared = Cleared(_KEY, point=point, write=write, identity=entry.id)
+        cleared = Cleared(_KEY, point=point, write=write, identity=entry.id, lasts_s=self._lasts_s(write))
         if write.name in self._flying:
             self._flying[write.name].revoke("a newer order followed")
         self._flying[write.name] = cleared
         self.machine.hold(write.name)
         self._notify(entry)
         return cleared
+
+    def _lasts_s(self, write: Write) -> float:
+        """How long an order stays true: a fallback for its declared time, the emergency stop for ever. [s]"""
+        if write.kind is Kind.EMERGENCY:
+            return math.inf
+        return self._points[write.name].fallback_within_s if write.kind is Kind.FALLBACK else self._max_age_s
 
     def _in_the_way(self, point: Point, write: Write) -> tuple[Reason, str] | None:
         if write.kind is Kind.EMERGENCY:
@@ -215,8 +238,8 @@ class Gate:
                 continue
             if self.machine.emergency_stopped or self.machine.phase(name) is not Phase.ARMED:
                 cleared.revoke("the point is not armed any more")
-            elif at_s - cleared.at_s > self._max_age_s:
-                cleared.revoke(f"older than {self._max_age_s:g} s")
+            else:
+                cleared.barred(at_s)
 
     def _refused(self, refusal: Refusal) -> None:
         result = f"refused: {refusal.reason.value}: {refusal.detail}"

@@ -29,6 +29,13 @@ class FakeLink:
             value = Received(point=POINTS[name], wire=wire, quality=Quality.GOOD, cause=20, device_time=None)
             self.events.put(value)
 
+    @property
+    def paths(self):
+        return (self.state,)
+
+    def activate(self, active):
+        pass
+
     async def start(self):
         pass
 

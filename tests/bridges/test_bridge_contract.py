@@ -164,8 +164,8 @@ def test_lost_link_falls_back_within_its_time_after_reconnecting(play):
     async def script(rig):
         await rig.arm()
         await rig.lab.fault(Fault.LOST_TCP, 0.3)
-        await rig.until(lambda: rig.bridge.status.link is not LinkState.OPEN)
-        assert rig.bridge.status.phases[BREAKER] is Phase.RELEASING
+        await rig.until(lambda: rig.bridge.status.phases[BREAKER] is Phase.RELEASING)
+        assert rig.bridge.status.link is not LinkState.OPEN
         rig.bridge.request(BREAKER, 1.0)
         assert rig.reasons()[-1] is Reason.FALLING_BACK
         await rig.until(lambda: rig.closed() is False)

@@ -1,5 +1,6 @@
 import asyncio
 import socket
+import time
 
 import pytest
 from hat.drivers import iec104, tcp
@@ -133,12 +134,21 @@ def test_an_order_needs_a_clearance_and_leaves_once():
         assert (await client.order(one)).positive
         with pytest.raises(RuntimeError, match="already sent"):
             await client.order(one)
-        late = cleared("breaker_command", 1.0)
-        late.revoke("emergency stop")
+        late, healthy = cleared("breaker_command", 1.0), station.reply
+
+        def stopped_meanwhile(message):
+            late.revoke("emergency stop")
+            return healthy(message)
+
+        station.reply = stopped_meanwhile
         answer = await client.order(late)
         assert answer.positive is False
         assert "emergency" in answer.detail
         assert [command.select for command in station.commands[1:]] == [True]  # selected, never operated
+        old = cleared("der_p_setpoint", 0.1)
+        old.until_s = time.monotonic() - 0.01
+        assert "not sent" in (await client.order(old)).detail
+        assert len(station.commands) == 2
 
     write = Write(at_s=0.0, name="watchdog", value=0.0, kind=Kind.REQUEST, cause="")
     with pytest.raises(TypeError, match="gate only"):

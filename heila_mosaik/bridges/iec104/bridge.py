@@ -7,15 +7,24 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Self
 
 from heila_mosaik.bridges.audit import AuditLog
 from heila_mosaik.bridges.endpoint import Reading
-from heila_mosaik.bridges.iec104.client import Iec104Client, LinkEvent, LinkState, Received
+from heila_mosaik.bridges.iec104.client import (
+    EventsLost,
+    Iec104Client,
+    LinkEvent,
+    LinkState,
+    PathChanged,
+    Received,
+    StateChanged,
+)
 from heila_mosaik.bridges.ledger import CommandLedger, Entry
 from heila_mosaik.bridges.points import PointList
-from heila_mosaik.bridges.safety_gate import Cleared, Gate, Notice
+from heila_mosaik.bridges.safety_gate import Cleared, Gate, Notice, utc_now
 from heila_mosaik.bridges.safety_types import (
     Arm,
     Disarm,
@@ -41,6 +50,8 @@ class BridgeStatus:
 
     Attributes:
         link: State of the link.
+        paths: State of each path to the station.
+        received: Values received.
         lost: Events lost because the bridge was too slow.
         phases: Phase of each control point.
         setpoints: Value last written to each control point, study unit.
@@ -51,6 +62,8 @@ class BridgeStatus:
     """
 
     link: LinkState
+    paths: tuple[LinkState, ...]
+    received: int
     lost: int
     phases: Mapping[str, Phase]
     setpoints: Mapping[str, float | None]
@@ -74,6 +87,7 @@ class Iec104Bridge:
         readback_timeout_s: Time for the read-back of an order. [s]
         tick_s: Period of supervision and ramps. [s]
         notify: Told of refusals, changes of orders and link events, in the loop; must not block.
+        wall: Wall clock, for the audit and the time of arrival.
     """
 
     def __init__(
@@ -87,18 +101,21 @@ class Iec104Bridge:
         readback_timeout_s: float = 5.0,
         tick_s: float = _TICK_S,
         notify: Callable[[Notice | LinkEvent], None] | None = None,
+        wall: Callable[[], datetime] = utc_now,
     ) -> None:
         self._points = points
         self._client = client
         self._notify = notify
         ledger = CommandLedger(readback_timeout_s)
-        self._gate = Gate(points, audit, who=who, safety=safety, ledger=ledger, notify=self._tell)
+        self._gate = Gate(points, audit, who=who, wall=wall, safety=safety, ledger=ledger, notify=self._tell)
+        self._wall = wall
         self._tick_s = tick_s
         self._readings: dict[str, Reading] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._orders: set[asyncio.Task[None]] = set()
         self._late_s = 0.0
         self._up = False
+        self._received = self._lost_told = 0
 
     @property
     def readings(self) -> Mapping[str, Reading]:
@@ -116,6 +133,8 @@ class Iec104Bridge:
         machine, names = self._gate.machine, [point.name for point in self._points.controlled]
         return BridgeStatus(
             link=self._client.state,
+            paths=self._client.paths,
+            received=self._received,
             lost=self._client.lost,
             phases={name: machine.phase(name) for name in names},
             setpoints={name: machine.setpoint(name) for name in names},
@@ -251,7 +270,7 @@ class Iec104Bridge:
                 _LOG.exception("bridge task failed; points fall back")
                 self._link(up=False)
                 await asyncio.sleep(self._tick_s)
-                self._link(up=self._client.state is LinkState.OPEN)
+                self._link(up=self._client.state.watched)
 
     def _link(self, *, up: bool) -> None:
         if up is not self._up:
@@ -261,14 +280,19 @@ class Iec104Bridge:
     async def _receive(self) -> None:
         while True:
             event = await self._client.receive()
-            if isinstance(event, Received):
-                self._take(event)
-            else:
-                self._link(up=event.state is LinkState.OPEN)
+            match event:
+                case Received():
+                    self._take(event)
+                case StateChanged():
+                    self._link(up=event.state.watched)
+                    self._gate.record("link", event.detail, event.state.value)
+                case PathChanged():
+                    self._gate.record(f"path {event.path + 1}", event.detail, event.state.value)
             self._tell(event)
 
     def _take(self, event: Received) -> None:
         point, now = event.point, time.monotonic()
+        self._received += 1
         value, quality = point.to_study(event.wire, event.quality)
         self._readings[point.name] = Reading(
             name=point.name,
@@ -278,6 +302,7 @@ class Iec104Bridge:
             at_s=now,
             device_time=event.device_time,
             cause=event.cause,
+            received=self._wall(),
         )
         self._handle(Observed(at_s=now, name=point.name, value=value, quality=quality))
 
@@ -288,5 +313,15 @@ class Iec104Bridge:
             now = time.monotonic()
             self._late_s = max(self._late_s, now - due)
             self._handle(Tick(at_s=now))
+            self._report_loss()
             due = max(due + self._tick_s, now)
             await asyncio.sleep(due - time.monotonic())
+
+    def _report_loss(self) -> None:
+        """Say once a tick, in the audit and to the listener, how many events were dropped since the last time."""
+        lost = self._client.lost
+        if lost > self._lost_told:
+            event = EventsLost(count=lost - self._lost_told, total=lost)
+            self._lost_told = lost
+            self._gate.record("events", "they came faster than they were taken", f"{event.count} lost")
+            self._tell(event)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
+import math
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
-from heila_mosaik.bridges.iec104.client import Answer, LinkEvent, LinkSettings, LinkState, Received, StateChanged
-from heila_mosaik.bridges.iec104.events import EventQueue
-from heila_mosaik.bridges.points import Direction, PointList
+from heila_mosaik.bridges.iec104.client import Answer, LinkSettings, LinkState
+from heila_mosaik.bridges.iec104.link import Link
+from heila_mosaik.bridges.points import PointList
 from heila_mosaik.bridges.safety_gate import Cleared
 from heila_mosaik.bridges.safety_types import Kind
 from heila_mosaik.domain.quantities import Quality
 
 _LOG = logging.getLogger(__name__)
 _PROCESS = "heila_mosaik.bridges.iec104.c104_process"
+_SETTINGS = (
+    "host", "port", "t0_s", "t1_s", "t2_s", "t3_s", "k", "w", "answer_s", "reconnect_s", "refresh_s", "queue_size",
+)  # fmt: skip
 _INVALID, _DOUBTFUL = 0x80, 0x71  # IV; NT, SB, BL and OV (IEC 60870-5-101, clause 7.2.6.3)
 _LINE = 1 << 20
 _GRACE_S = 3.0
@@ -31,8 +33,8 @@ def _quality(bits: int) -> Quality:
     return Quality.QUESTIONABLE if bits & _DOUBTFUL else Quality.GOOD
 
 
-class C104Client:
-    """Client for one station list, started again when its process ends.
+class C104Client(Link):
+    """One path to a station; its process is started again when it ends.
 
     Args:
         settings: Connection.
@@ -40,50 +42,29 @@ class C104Client:
     """
 
     def __init__(self, settings: LinkSettings, points: PointList) -> None:
-        self._settings = settings
-        self._points = points
-        self._state = LinkState.CLOSED
-        self._events = EventQueue(settings.queue_size)
+        super().__init__(settings, points)
         self._pending: dict[int, asyncio.Future[Answer]] = {}
         self._last_id = 0
+        self._dropped = 0
         self._process: asyncio.subprocess.Process | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def state(self) -> LinkState:
-        """State of the link."""
-        return self._state
 
     @property
     def lost(self) -> int:
-        """Events dropped because nobody read them in time."""
-        return self._events.lost
+        """Events dropped because nobody read them in time, here or in the c104 process."""
+        return self._events.lost + self._dropped
 
-    async def start(self) -> None:
-        """Begin to connect."""
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Close the link and end the process."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        self._enter(LinkState.CLOSED, "stopped")
-
-    async def receive(self) -> LinkEvent:
-        """Next value or change of state."""
-        return await self._events.get()
+    def activate(self, active: bool) -> None:
+        """Start data transfer, or (from the next connection on) keep the connection in standby."""
+        super().activate(active)
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.write(json.dumps({"active": active}).encode() + b"\n")
 
     async def order(self, cleared: Cleared) -> Answer:
         """Send one order once; an answer that does not come is unknown."""
         cleared.spend()
         point = cleared.point
-        if self._state is not LinkState.OPEN:
-            return Answer(positive=False, detail=f"not sent: link is {self._state.value}")
-        if cleared.revoked:
-            return Answer(positive=False, detail=f"not sent: {cleared.revoked}")
+        if (refused := self._unsendable(cleared)) is not None:
+            return refused
         self._last_id += 1
         identity = self._last_id
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -93,6 +74,8 @@ class C104Client:
             "station": point.station,
             "address": point.address,
             "value": point.to_wire(cleared.value),
+            # Both processes read the same monotonic clock; JSON has no infinity.
+            "until": None if math.isinf(cleared.until_s) else cleared.until_s,
             "urgent": cleared.kind in (Kind.EMERGENCY, Kind.FALLBACK),
         }
         limit = self._settings.answer_s * (2.0 if point.select else 1.0) + 1.0
@@ -113,23 +96,7 @@ class C104Client:
         self._process.stdin.write(json.dumps(line, allow_nan=False).encode() + b"\n")
         await self._process.stdin.drain()
 
-    def _enter(self, state: LinkState, detail: str = "") -> None:
-        if state is not self._state:
-            self._state = state
-            self._events.put(StateChanged(state=state, detail=detail))
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self._session()
-                detail = "the c104 process has ended"
-            except Exception as error:
-                _LOG.exception("c104 process for %s:%s failed", self._settings.host, self._settings.port)
-                detail = f"{type(error).__name__}: {error}"
-            self._enter(LinkState.CLOSED, detail)
-            await asyncio.sleep(self._settings.reconnect_s)
-
-    async def _session(self) -> None:
+    async def _session(self) -> str:
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", _PROCESS, stdin=pipe, stdout=pipe, limit=_LINE
@@ -138,10 +105,12 @@ class C104Client:
         try:
             names = ("station", "address", "type", "select")
             points = [{name: getattr(point, name) for name in names} for point in self._points]
-            await self._write({"settings": asdict(self._settings), "points": points})
+            settings = {name: getattr(self._settings, name) for name in _SETTINGS}
+            await self._write({"settings": settings, "points": points, "active": self._active})
             assert process.stdout is not None
             while line := await process.stdout.readline():
                 self._take_safely(line)
+            return "the c104 process has ended"
         finally:
             self._process = None
             self._enter(LinkState.CLOSED, "the c104 process has ended")
@@ -162,25 +131,17 @@ class C104Client:
                 self._take_value(event)
             case "state":
                 self._enter(LinkState(event["state"]), event["detail"])
+            case "lost":
+                self._dropped += event["count"]
             case "answer":
                 future = self._pending.get(event["id"])
                 if future is not None and not future.done():
                     future.set_result(Answer(positive=event["positive"], detail=event["detail"]))
 
     def _take_value(self, event: dict[str, Any]) -> None:
-        point = self._points.by_address.get((event["station"], event["address"]))
-        if point is None or point.direction is not Direction.MONITOR:
-            return
         wire = float("nan") if event["value"] is None else event["value"]
-        self._events.put(
-            Received(
-                point=point,
-                wire=wire,
-                quality=_quality(event["quality"]),
-                cause=event["cause"],
-                device_time=event["time"],
-            )
-        )
+        place = (event["station"], event["address"])
+        self._value(place, wire, _quality(event["quality"]), event["cause"], event["time"])
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -6,6 +6,7 @@ The process keeps c104's threads away from the study's interpreter lock.  Guards
 * The answer to an order is read from the frames (``ACT_CON`` with its P/N bit), not from what ``transmit`` returns:
   it returns false for orders that were carried out and true for some that were refused.
 * A connection stuck muted after connecting is unmuted; orders wait for an open connection.
+* An order is given up when its time has passed before it could be sent.
 * Callbacks only put into a queue: an order from a callback hangs, an exception unregisters the callback.
 * Values are read from the frames as well: the point callbacks leave out types with and without time tag of one point.
 
@@ -121,11 +122,13 @@ def decode_frame(frame: bytes) -> list[dict[str, Any]]:
 class Link:
     """The connection, its supervision, and the orders that await an answer."""
 
-    def __init__(self, settings: dict[str, Any], points: list[dict[str, Any]]) -> None:
+    def __init__(self, settings: dict[str, Any], points: list[dict[str, Any]], *, active: bool) -> None:
         self.out: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self.active = active
         self._settings = settings
+        self._lost = 0
         self._client = c104.Client(tick_rate_ms=50, command_timeout_ms=int(settings["answer_s"] * 1000))
-        connection = self._client.add_connection(settings["host"], settings["port"], c104.Init.NONE)
+        connection = self._client.add_connection(settings["host"], settings["port"], c104.Init.MUTED)
         if connection is None:
             raise RuntimeError("c104 made no connection object")
         self._connection = connection
@@ -176,13 +179,23 @@ class Link:
         while True:
             for event in decode_frame(self._raw.get()):
                 if event["event"] == "value":
-                    self.out.put(event)
+                    self._pass_on(event)
                     continue
                 kind = event["type"] if event["type"] in (_INTERROGATION, _CLOCK) else 0
                 address = 0 if kind else event["address"]
                 waiting = self._waiting.get((kind, event["station"], address))
                 if waiting is not None:
                     waiting.put(event)
+
+    def _pass_on(self, event: dict[str, Any]) -> None:
+        """A value goes to the parent unless it has fallen behind: then it is left out and counted."""
+        if self.out.qsize() >= self._settings["queue_size"]:
+            self._lost += 1
+            return
+        if self._lost:
+            self.out.put({"event": "lost", "count": self._lost})
+            self._lost = 0
+        self.out.put(event)
 
     def _enter(self, state: str, detail: str = "") -> None:
         if state != self._state:
@@ -194,7 +207,11 @@ class Link:
         while not self._stop.wait(0.02):
             now, state = time.monotonic(), self._connection.state
             if state == c104.ConnectionState.OPEN_MUTED:
-                self._connection.unmute()
+                since = now
+                if self.active:
+                    self._connection.unmute()
+                else:
+                    self._enter("standby")
                 continue
             if state != c104.ConnectionState.OPEN:
                 self._enter("closed" if self._state == "open" else "connecting", state.name.lower())
@@ -207,8 +224,9 @@ class Link:
                 refreshed = now if self._start_up() else 0.0
             elif now - refreshed > self._settings["refresh_s"]:
                 refreshed = now
-                for station in self._stations:
-                    self._interrogate(station)
+                if not all(self._interrogate(station) for station in self._stations):
+                    # A peer that hangs is noticed here, well before t1.
+                    self._give_up("interrogation was not answered")
 
     def _start_up(self) -> bool:
         self._enter("interrogating")
@@ -271,6 +289,8 @@ class Link:
                 time.sleep(0.002)
         if key in self._waiting:
             return False, "not sent: an order to this point awaits its answer"
+        if request["until"] is not None and time.monotonic() > request["until"]:
+            return False, "not sent: its time has passed"
         with self._await(key) as answers:
             point.value = _wire(point.type, request["value"])
             sent = threading.Thread(target=point.transmit, kwargs={"cause": c104.Cot.ACTIVATION}, daemon=True)
@@ -327,12 +347,15 @@ def _write(out: "queue.SimpleQueue[dict[str, Any] | None]") -> None:
 def main() -> int:
     """Serve one parent; ends with its standard input, so a killed parent leaves nothing behind."""
     first = json.loads(sys.stdin.readline())
-    link = Link(first["settings"], first["points"])
+    link = Link(first["settings"], first["points"], active=first["active"])
     writer = threading.Thread(target=_write, args=(link.out,), daemon=True)
     writer.start()
     link.start()
     for line in sys.stdin:
         request = json.loads(line)
+        if "active" in request:
+            link.active = request["active"]
+            continue
         threading.Thread(target=link.order, args=(request,), daemon=True).start()
     link.stop()
     link.out.put(None)

@@ -8,17 +8,22 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
-from hat.drivers import iec104, tcp
+from hat.drivers import iec104, net
+from hat.drivers.iec60870 import apci
+from hat.drivers.iec60870.apci.transport import Transport
 
-from heila_mosaik.bridges.iec104.client import Answer, LinkEvent, LinkSettings, LinkState, Received, StateChanged
-from heila_mosaik.bridges.iec104.events import EventQueue
-from heila_mosaik.bridges.points import Direction, Point, PointList, PointType
+from heila_mosaik.bridges.iec104.client import Answer, LinkSettings, LinkState
+from heila_mosaik.bridges.iec104.hat_start import start_data_transfer
+from heila_mosaik.bridges.iec104.link import Link
+from heila_mosaik.bridges.iec104.tls import client_context
+from heila_mosaik.bridges.points import Point, PointList, PointType
 from heila_mosaik.bridges.safety_gate import Cleared
 from heila_mosaik.bridges.safety_types import Kind
 from heila_mosaik.domain.quantities import Quality
 
 _LOG = logging.getLogger(__name__)
 _STATION_INTERROGATION = 20
+_QUEUE = 1024  # frames; a full queue stops reading, and the peer stops after k frames without acknowledgement
 
 
 def _command(point: Point, value: float, *, select: bool) -> Any:
@@ -45,8 +50,8 @@ def _quality(bits: Any) -> Quality:
     return Quality.QUESTIONABLE if doubtful else Quality.GOOD
 
 
-class HatClient:
-    """Client for one station list.
+class HatClient(Link):
+    """One path to a station.
 
     Args:
         settings: Connection.
@@ -54,47 +59,24 @@ class HatClient:
     """
 
     def __init__(self, settings: LinkSettings, points: PointList) -> None:
-        self._settings = settings
-        self._points = points
-        self._state = LinkState.CLOSED
-        self._events = EventQueue(settings.queue_size)
+        super().__init__(settings, points)
         self._pending: dict[tuple[str, int, int], asyncio.Future[Answer]] = {}
+        self._unacknowledged: set[asyncio.Task[None]] = set()
         self._conn: iec104.Connection | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._wanted = asyncio.Event()
+        self._wanted.set()
 
-    @property
-    def state(self) -> LinkState:
-        """State of the link."""
-        return self._state
-
-    @property
-    def lost(self) -> int:
-        """Events dropped because nobody read them in time."""
-        return self._events.lost
-
-    async def start(self) -> None:
-        """Begin to connect."""
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Close the link."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-        self._enter(LinkState.CLOSED, "stopped")
-
-    async def receive(self) -> LinkEvent:
-        """Next value or change of state."""
-        return await self._events.get()
+    def activate(self, active: bool) -> None:
+        """Start data transfer, or (from the next connection on) keep the connection in standby."""
+        super().activate(active)
+        (self._wanted.set if active else self._wanted.clear)()
 
     async def order(self, cleared: Cleared) -> Answer:
         """Send one order once; an answer that does not come is unknown."""
         cleared.spend()
         point, value = cleared.point, cleared.value
-        if self._state is not LinkState.OPEN:
-            return Answer(positive=False, detail=f"not sent: link is {self._state.value}")
+        if (refused := self._unsendable(cleared)) is not None:
+            return refused
         if cleared.kind in (Kind.EMERGENCY, Kind.FALLBACK):
             self._overtake(point)
         if point.select:
@@ -102,8 +84,8 @@ class HatClient:
             if not selected.positive:
                 # A selection operates nothing, so a missing answer to it is a plain failure.
                 return Answer(positive=False, detail=f"select: {selected.detail}")
-        if cleared.revoked:
-            return Answer(positive=False, detail=f"not sent: {cleared.revoked}")
+            if (refused := self._unsendable(cleared)) is not None:
+                return refused
         return await self._ask_order(point, value, select=False)
 
     def _overtake(self, point: Point) -> None:
@@ -130,11 +112,14 @@ class HatClient:
             return Answer(positive=False, detail="not sent: an order to this point awaits its answer")
         if self._conn is None:
             return Answer(positive=False, detail="not sent: no connection")
+        if len(self._unacknowledged) >= self._settings.k:
+            # hat-drivers would queue it and send it whenever the peer wakes up.
+            return Answer(positive=False, detail=f"not sent: {self._settings.k} frames are not acknowledged")
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._pending[key] = future
         try:
             async with asyncio.timeout(self._settings.answer_s):
-                await self._conn.send([message])
+                self._send(self._conn, message)
                 return await future
         except TimeoutError:
             return Answer(positive=None, detail=f"no answer within {self._settings.answer_s:g} s")
@@ -144,53 +129,69 @@ class HatClient:
             if self._pending.get(key) is future:
                 del self._pending[key]
 
-    def _enter(self, state: LinkState, detail: str = "") -> None:
-        if state is not self._state:
-            self._state = state
-            self._events.put(StateChanged(state=state, detail=detail))
+    def _send(self, conn: iec104.Connection, message: Any) -> None:
+        """Send a frame and keep it in mind until the peer acknowledges it."""
+        task = asyncio.create_task(conn.send([message], wait_ack=True))
+        self._unacknowledged.add(task)
+        task.add_done_callback(self._acknowledged)
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self._session()
-            except (OSError, TimeoutError) as error:
-                self._enter(LinkState.CLOSED, str(error) or type(error).__name__)
-            except Exception as error:
-                # Whatever a gateway sends must not end the link for good: a dead task looks like a quiet one.
-                _LOG.exception("link to %s:%s failed", self._settings.host, self._settings.port)
-                self._enter(LinkState.CLOSED, f"{type(error).__name__}: {error}")
-            await asyncio.sleep(self._settings.reconnect_s)
+    def _acknowledged(self, task: asyncio.Task[None]) -> None:
+        self._unacknowledged.discard(task)
+        if not task.cancelled():
+            task.exception()  # a lost link has been told to whoever waits for the answer
 
-    async def _session(self) -> None:
-        settings = self._settings
+    async def _session(self) -> str:
         self._enter(LinkState.CONNECTING)
-        async with asyncio.timeout(settings.t0_s):
-            conn = await iec104.connect(
-                tcp.Address(settings.host, settings.port),
-                response_timeout=settings.t1_s,
-                supervisory_timeout=settings.t2_s,
-                test_timeout=settings.t3_s,
-                send_window_size=settings.k,
-                receive_window_size=settings.w,
-            )
+        conn = await self._connect()
         self._conn = conn
-        listener = asyncio.create_task(self._listen(conn))
-        refresher: asyncio.Task[None] | None = None
+        jobs = [asyncio.create_task(job) for job in (self._listen(conn), self._serve())]
         try:
-            await self._start_up()
-            refresher = asyncio.create_task(self._refresh())
-            await listener
+            # Whichever ends first ends the session: the connection, or a gateway that does not answer any more.
+            done, _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
+            for job in done:
+                job.result()
+            return "link lost"
         except Exception as error:
             self._enter(LinkState.CLOSED, f"{type(error).__name__}: {error}")
             raise
         finally:
             self._conn = None
+            # Told before the connection is closed, which may take a while: points must fall back now.
             self._enter(LinkState.CLOSED, "link lost")
-            for task in (listener, refresher):
-                if task is not None:
-                    task.cancel()
-                    await asyncio.gather(task, return_exceptions=True)
             await conn.async_close()
+            for job in (*jobs, *self._unacknowledged):
+                job.cancel()
+            await asyncio.gather(*jobs, *self._unacknowledged, return_exceptions=True)
+
+    async def _connect(self) -> iec104.Connection:
+        settings = self._settings
+        address = net.TcpAddress(settings.host, settings.port)
+        tls = {} if settings.tls is None else {"ssl": client_context(settings.tls)}
+        name = {"server_hostname": settings.tls.server_name} if settings.tls and settings.tls.server_name else {}
+        async with asyncio.timeout(settings.t0_s):
+            transport = Transport(await net.connect(address, **tls, **name))
+        try:
+            await start_data_transfer(transport, settings, self._wanted, lambda: self._enter(LinkState.STANDBY))
+        except BaseException:
+            await transport.async_close()
+            raise
+        return iec104.Connection(
+            apci.Connection(
+                transport=transport,
+                always_enabled=True,
+                response_timeout=settings.t1_s,
+                supervisory_timeout=settings.t2_s,
+                test_timeout=settings.t3_s,
+                send_window_size=settings.k,
+                receive_window_size=settings.w,
+                send_queue_size=_QUEUE,
+                receive_queue_size=_QUEUE,
+            )
+        )
+
+    async def _serve(self) -> None:
+        await self._start_up()
+        await self._refresh()
 
     async def _interrogate(self, station: int) -> Answer:
         cause = iec104.CommandReqCause.ACTIVATION
@@ -199,10 +200,13 @@ class HatClient:
 
     async def _refresh(self) -> None:
         """Interrogate now and then: a value that does not change sends no event and would look stale."""
-        while self._conn is not None:
+        while True:
             await asyncio.sleep(self._settings.refresh_s)
             for station in self._points.stations:
                 answer = await self._interrogate(station)
+                if answer.positive is None:
+                    # A peer that hangs is noticed here, well before t1.
+                    raise ConnectionError(f"interrogation of station {station}: {answer.detail}")
                 if not answer.positive:
                     _LOG.warning("interrogation of station %s: %s", station, answer.detail)
 
@@ -264,13 +268,9 @@ class HatClient:
         future.set_result(Answer(positive=positive, detail=cause if positive else f"negative {cause}"))
 
     def _take_value(self, message: Any) -> None:
-        point = self._points.by_address.get((message.asdu_address, message.io_address))
-        if point is None or point.direction is not Direction.MONITOR:
-            return
         value = message.data.value
         wire = float(value.value.value if hasattr(value.value, "value") else value.value)
         cause = message.cause if isinstance(message.cause, int) else message.cause.value
         stamp = iec104.time_to_datetime(message.time).isoformat() if message.time is not None else None
-        self._events.put(
-            Received(point=point, wire=wire, quality=_quality(message.data.quality), cause=cause, device_time=stamp)
-        )
+        place = (message.asdu_address, message.io_address)
+        self._value(place, wire, _quality(message.data.quality), cause, stamp)
