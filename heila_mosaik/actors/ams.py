@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from heila_mosaik.actors.base import Outbox, Outcome
+from heila_mosaik.actors.inbox import Inbox
 from heila_mosaik.domain.bidding import (
     BiddingPolicy,
     Variant,
@@ -65,6 +66,7 @@ class Ams:
         self.market, self.dso, self.microgrid_prefix = market, dso, microgrid_prefix
         self.account_eur: dict[str, float] = {}
         self._out = Outbox(name)
+        self._inbox = Inbox(self._out)
         self._forecasts: dict[tuple[str, str], list[FlexibilityForecast]] = {}
         self._price: PriceForecast | None = None
         self._reserves: dict[str, ReserveNotification] = {}
@@ -76,7 +78,7 @@ class Ams:
         """Take messages, then send the offers that are due."""
         self._out.begin(now)
         self._prune(now)
-        for message in inbox:
+        for message in self._inbox.fresh(now, inbox):
             self._take(now, message)
         for moment, session in self.calendar.due(self._last, now, MarketEvent.OFFERS):
             self._offer(now, self.calendar.delivery_window(session, moment), session)

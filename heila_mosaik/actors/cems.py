@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from heila_mosaik.actors.base import Outbox, Outcome
+from heila_mosaik.actors.inbox import Inbox
 from heila_mosaik.domain.flexibility import ExogenousForecast, FlexibilitySettings, forecast_resource
 from heila_mosaik.domain.information import (
     ControlSignal,
@@ -89,6 +90,7 @@ class Cems:
         self.name = name
         self.settings = settings
         self._out = Outbox(name)
+        self._inbox = Inbox(self._out)
         self._seen: Measurements | None = None
         self._plans: dict[str, OperationPlan] = {}
         self._active: dict[str, ControlSignal] = {}
@@ -106,7 +108,7 @@ class Cems:
         self._out.begin(now)
         if measurements is not None:
             self._seen = measurements
-        for message in inbox:
+        for message in self._inbox.fresh(now, inbox):
             self._receive(now, message)
         if measurements is not None:
             self._sample(now)

@@ -14,6 +14,7 @@ from heila_mosaik.actors.base import Outbox, Outcome
 from heila_mosaik.actors.dms_control import Controller
 from heila_mosaik.actors.dms_market import MarketDesk
 from heila_mosaik.actors.dms_settings import DmsSettings
+from heila_mosaik.actors.inbox import Inbox
 from heila_mosaik.domain.congestion import Limits, Redispatch
 from heila_mosaik.domain.estimation import Estimate, EstimationError, Estimator, EstimatorSettings
 from heila_mosaik.domain.forecast import Detection, Knowledge
@@ -87,6 +88,7 @@ class Dms:
         self.detection: Detection | None = None
         self.redispatch: Redispatch | None = None
         self._out = Outbox(self.name)
+        self._inbox = Inbox(self._out)
         self._telemetry: Measurements | None = None
         self._received_at: datetime | None = None
         self._cycle_at: datetime | None = None
@@ -101,7 +103,7 @@ class Dms:
         self._out.begin(now)
         if measurements is not None:
             self._take_telemetry(now, measurements)
-        for message in inbox:
+        for message in self._inbox.fresh(now, inbox):
             self._take(now, message)
         cycle = floor_to(now, self.settings.cycle_s)
         if self._received_at is not None and self._received_at >= cycle and self._cycle_at != cycle:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from heila_mosaik.actors.base import Outbox, Outcome
+from heila_mosaik.actors.inbox import Inbox
 from heila_mosaik.domain.information import (
     Bid,
     FlexibilityRequest,
@@ -77,6 +78,7 @@ class Fmp:
         self.penalty = penalty or Penalty()
         self.payments_eur: dict[str, float] = {}
         self._out = Outbox(name)
+        self._inbox = Inbox(self._out)
         self._offers: dict[str, Offer] = {}
         self._bids: list[Bid] = []
         self._sold: dict[str, _Sold] = {}
@@ -90,7 +92,7 @@ class Fmp:
         cleared = [each for each in self.calendar.due(self._last, now, MarketEvent.CLEAR) if each[0] < now]
         for _, session in cleared:
             self._clear(session)
-        for message in inbox:
+        for message in self._inbox.fresh(now, inbox):
             self._take(now, message)
         for moment, session in self.calendar.due(self._last, now, MarketEvent.CLEAR):
             if moment == now:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from heila_mosaik.actors.base import Outbox, Outcome
+from heila_mosaik.actors.inbox import Inbox
 from heila_mosaik.actors.mgms_book import Book, Holding
 from heila_mosaik.actors.mgms_forecast import Expectation, asking_prices, whole
 from heila_mosaik.actors.mgms_plan import (
@@ -63,6 +64,7 @@ class Mgms:
         self.name = name
         self.settings = settings
         self._out = Outbox(name)
+        self._inbox = Inbox(self._out)
         self._book = Book()
         self._expects = Expectation(settings.resources, settings.typical)
         self._latest: dict[str, dict[Quantity, float]] = {}
@@ -86,7 +88,7 @@ class Mgms:
         if measurements is not None:
             self._measured(measurements)
         calls = []
-        for message in inbox:
+        for message in self._inbox.fresh(now, inbox):
             body = message.body
             if isinstance(body, ActivationNotification):
                 calls.append(body)

@@ -64,7 +64,9 @@ class Book:
     meter: dict[datetime, tuple[float, float]] = field(default_factory=dict)
 
     def add(self, reserve: ReserveNotification) -> None:
-        """Enter a reserve; a scheduled one is called at once for its whole time."""
+        """Enter a reserve, once; a scheduled one is called at once for its whole time."""
+        if reserve.id in self.holdings:
+            return
         holding = Holding(reserve, verified_until=reserve.start)
         if reserve.product is Product.SRP:
             p_mw = reserve.p_min_mw if reserve.p_min_mw < -TOLERANCE else reserve.p_max_mw

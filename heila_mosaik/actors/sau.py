@@ -8,6 +8,7 @@ from datetime import datetime
 from math import isfinite
 
 from heila_mosaik.actors.base import Outbox, Outcome
+from heila_mosaik.actors.inbox import Inbox
 from heila_mosaik.domain.information import Measurements, Message
 from heila_mosaik.domain.quantities import Quality, Quantity
 
@@ -45,12 +46,13 @@ class Sau:
         self.settings = settings or SauSettings()
         self.name = self.settings.name
         self._out = Outbox(self.name)
+        self._inbox = Inbox(self._out)
         self._reported: set[str] = set()
 
     def step(self, now: datetime, inbox: Sequence[Message], measurements: Measurements | None = None) -> Outcome:
         """Forward fresh measurements, the unit's own and those other devices sent to it."""
         self._out.begin(now)
-        received = [message.body for message in inbox if isinstance(message.body, Measurements)]
+        received = [m.body for m in self._inbox.fresh(now, inbox) if isinstance(m.body, Measurements)]
         if measurements is not None:
             received.insert(0, measurements)
         for measured in received:

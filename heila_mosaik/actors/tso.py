@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from heila_mosaik.actors.base import Outbox, Outcome
+from heila_mosaik.actors.inbox import Inbox
 from heila_mosaik.domain.information import (
     ActivationNotification,
     ActivationRefusal,
@@ -62,6 +63,7 @@ class Tso:
         self.activate, self.step_mw, self.market = activate, step_mw, market
         self.paid_eur = 0.0
         self._out = Outbox(name)
+        self._inbox = Inbox(self._out)
         self._reserves: dict[str, ReserveNotification] = {}
         self._called_mw: dict[str, float] = {}
         self._last: datetime | None = None
@@ -71,7 +73,7 @@ class Tso:
         self._out.begin(now)
         self._reserves = {key: each for key, each in self._reserves.items() if each.stop > now}
         self._called_mw = {key: power for key, power in self._called_mw.items() if key in self._reserves}
-        for message in inbox:
+        for message in self._inbox.fresh(now, inbox):
             self._take(now, message)
         for moment, session in self.calendar.due(self._last, now, MarketEvent.REQUEST):
             if session is Session.DAY_AHEAD:

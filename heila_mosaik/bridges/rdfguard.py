@@ -75,7 +75,7 @@ def parse(payload: bytes, content_type: str = "text/turtle") -> Graph:
         text = json.dumps(scan_json(text))
     else:
         scan_xml(payload)
-    graph = Graph(bind_namespaces="none")
+    graph = Graph(store="SimpleMemory", bind_namespaces="none")  # one context: half the work of the default store
     try:
         with _literals_as_written():
             graph.parse(data=text, format=kind, publicID=BASE)

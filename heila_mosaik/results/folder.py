@@ -75,7 +75,7 @@ class RunFolder:
 
     @cached_property
     def messages(self) -> pd.DataFrame:
-        """Every message; ``body`` is JSON text."""
+        """Every message with its fate, second copies as rows of status ``repeated``; ``body`` is JSON text."""
         table = self.arrow("messages")
         frame: pd.DataFrame = (MESSAGES_SCHEMA.empty_table() if table is None else table).to_pandas()
         return frame

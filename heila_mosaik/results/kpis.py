@@ -184,11 +184,16 @@ def withheld(run: RunFolder) -> list[dict[str, Any]]:
 
 
 def _message_figures(run: RunFolder) -> dict[str, Any]:
-    messages = run.messages
+    """How many messages there were and what became of them; a second copy of a message is none of its own."""
+    repeated = run.messages["status"] == "repeated"
+    messages = run.messages[~repeated]
     kinds = messages["kind"].value_counts().sort_index()
+    transfer_ms = (messages["delivered_at"] - messages["sent_at"]).dropna().dt.total_seconds() * 1000.0
     return {
         "total": len(messages),
         "lost": int((messages["status"] != "delivered").sum()),
+        "repeated": int(repeated.sum()),
+        "median_transfer_ms": float(transfer_ms.median()) if len(transfer_ms) else None,
         "by_kind": {str(kind): int(count) for kind, count in kinds.items()},
     }
 

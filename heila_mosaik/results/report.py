@@ -193,7 +193,8 @@ def _congestion_rows(figures: dict[str, Any], names_of: dict[str, str]) -> list[
 
 def _sequence(run: RunFolder) -> list[dict[str, Any]]:
     rows = []
-    for (kind, sender, receiver), part in run.messages.groupby(["kind", "sender", "receiver"], sort=True):
+    messages = run.messages[run.messages["status"] != "repeated"]
+    for (kind, sender, receiver), part in messages.groupby(["kind", "sender", "receiver"], sort=True):
         transfer = (part["delivered_at"] - part["sent_at"]).dropna().dt.total_seconds() * 1000.0
         rows.append(
             {

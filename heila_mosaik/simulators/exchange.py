@@ -49,7 +49,8 @@ class Exchange:
     Args:
         actors: Actors by order of precedence at equal times; names must be unique.
         network: Communication network.
-        translate: Applied to each message on its way, for example through JSON or a wire format.
+        translate: Applied to each message on its way, for example through JSON or a wire format; a message for which
+            it raises a :class:`~heila_mosaik.errors.HeilaError` is refused with that reason.
         limit: Events allowed in one step.
     """
 
@@ -134,10 +135,23 @@ class Exchange:
         cycle.controls.extend(outcome.controls)
         cycle.records.extend(outcome.records)
         for message in outcome.messages:
-            lost = self._network.send(self._translate(message) if self._translate else message)
+            lost = self._send(message, cycle)
             if lost is not None:
                 cycle.deliveries.append(lost)
         if outcome.wake_at is not None:
             if outcome.wake_at <= moment:
                 raise ValueError(f"actor {name} asked at {moment} to be woken at {outcome.wake_at}, not later")
             self._wake[name] = outcome.wake_at
+
+    def _send(self, message: Message, cycle: Cycle) -> Delivery | None:
+        """Hand a message to the network in its form on the wire; one that has none is refused, not fatal."""
+        if self._translate is None:
+            return self._network.send(message)
+        try:
+            return self._network.send(self._translate(message))
+        except HeilaError as error:
+            cycle.records.append(
+                Record(at=message.sent_at, actor=message.sender, event="message_refused", detail=str(error),
+                       values={"message": message.id, "receiver": message.receiver})
+            )  # fmt: skip
+            return Delivery(message=message, status=DeliveryStatus.REFUSED, at=message.sent_at)

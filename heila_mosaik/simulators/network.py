@@ -1,4 +1,4 @@
-"""The communication network between actors: delay, loss and outage of every link, and the order of delivery.
+"""The communication network between actors: what becomes of every message, and the order of delivery.
 
 All messages of a study pass :class:`CommunicationNetwork`, like a broker.  It is a discrete-event queue with
 microsecond resolution, so that a whole chain of messages fits inside one step of the grid.
@@ -7,7 +7,6 @@ microsecond resolution, so that a whole chain of messages fits inside one step o
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -16,59 +15,30 @@ import numpy as np
 
 from heila_mosaik.domain.information import Message
 from heila_mosaik.domain.streams import stream
+from heila_mosaik.simulators.links import Link, LinkTable, Outage
 
 
 class DeliveryStatus(StrEnum):
     """What became of a message."""
 
     DELIVERED = "delivered"
+    REPEATED = "repeated"
     LOST = "lost"
+    OUTAGE = "outage"
+    REFUSED = "refused"
     UNKNOWN_RECEIVER = "unknown_receiver"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outage:
-    """Period in which a link carries nothing; messages sent in it are lost.
-
-    Attributes:
-        start: Start, aware UTC.
-        stop: End, aware UTC.
-    """
-
-    start: datetime
-    stop: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
-    """Behaviour of one direction between two actors.
-
-    Attributes:
-        delay_ms: Mean transfer time. [ms]
-        jitter_ms: Standard deviation of the transfer time, gamma distributed; 0 makes it constant. [ms]
-        loss: Chance that a message is lost. [1]
-        outages: Periods without any transfer.
-    """
-
-    delay_ms: float = 0.0
-    jitter_ms: float = 0.0
-    loss: float = 0.0
-    outages: tuple[Outage, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.delay_ms < 0 or self.jitter_ms < 0 or not 0 <= self.loss <= 1:
-            raise ValueError(f"link needs delay_ms >= 0, jitter_ms >= 0 and 0 <= loss <= 1, got {self}")
-        if self.jitter_ms > 0 and self.delay_ms == 0:
-            raise ValueError("a link with jitter_ms needs delay_ms > 0")
+ARRIVED = (DeliveryStatus.DELIVERED, DeliveryStatus.REPEATED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A message and what became of it.
+    """A message with its fate.
 
     Attributes:
         message: The message.
-        status: Delivered or why not.
+        status: What became of it; ``repeated`` is a second copy.
         at: Time of delivery; time of sending if it was not delivered.
     """
 
@@ -82,29 +52,34 @@ class CommunicationNetwork:
     """Queue of messages under way.
 
     Attributes:
-        default: Link used where ``links`` names none.
-        links: Links by (sender, receiver).
-        seed: Entropy of the streams; every pair of actors has its own stream, named by the pair.
+        links: Link of every pair of actors; one :class:`Link` stands for all of them.
+        seed: Entropy of the streams; every pair of actors has one for each effect, so that neither another pair nor
+            another effect changes what is drawn.
     """
 
-    default: Link
-    links: Mapping[tuple[str, str], Link] = field(default_factory=dict)
+    links: LinkTable | Link
     seed: int = 0
-    _queue: list[tuple[datetime, int, Message]] = field(default_factory=list)
+    _queue: list[tuple[datetime, int, DeliveryStatus, Message]] = field(default_factory=list)
     _count: int = 0
-    _streams: dict[tuple[str, str], np.random.Generator] = field(default_factory=dict)
+    _streams: dict[tuple[str, str, str], np.random.Generator] = field(default_factory=dict)
+    _in_order: dict[tuple[str, str], datetime] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.links, Link):
+            self.links = LinkTable(default=self.links)
 
     def send(self, message: Message) -> Delivery | None:
-        """Accept a message; the answer is a :class:`Delivery` at once only if it is lost."""
-        pair = (message.sender, message.receiver)
-        link = self.links.get(pair, self.default)
-        if any(outage.start <= message.sent_at < outage.stop for outage in link.outages):
-            return Delivery(message=message, status=DeliveryStatus.LOST, at=message.sent_at)
-        if link.loss > 0 and self._stream(pair).random() < link.loss:
-            return Delivery(message=message, status=DeliveryStatus.LOST, at=message.sent_at)
-        arrival = message.sent_at + timedelta(milliseconds=self._delay_ms(pair, link))
-        self._count += 1
-        heapq.heappush(self._queue, (arrival, self._count, message))
+        """Accept a message; the answer is a :class:`Delivery` at once only if it does not arrive."""
+        assert isinstance(self.links, LinkTable)
+        link = self.links.of(message.sender, message.receiver)
+        leaves, fate = self._leaves(message, link)
+        if leaves is None:
+            return Delivery(message=message, status=fate, at=message.sent_at)
+        arrival = self._arrival(message, link, leaves)
+        self._push(arrival, DeliveryStatus.DELIVERED, message)
+        if self._happens(message, "duplication", link.duplication):
+            again = arrival + timedelta(milliseconds=link.delay(self._stream(message, "duplication")))
+            self._push(again, DeliveryStatus.REPEATED, message)
         return None
 
     def next_at(self) -> datetime | None:
@@ -115,17 +90,48 @@ class CommunicationNetwork:
         """Messages that arrive at ``moment`` or earlier, in order of arrival."""
         arrived = []
         while self._queue and self._queue[0][0] <= moment:
-            at, _, message = heapq.heappop(self._queue)
-            arrived.append(Delivery(message=message, status=DeliveryStatus.DELIVERED, at=at))
+            at, _, status, message = heapq.heappop(self._queue)
+            arrived.append(Delivery(message=message, status=status, at=at))
         return arrived
 
-    def _delay_ms(self, pair: tuple[str, str], link: Link) -> float:
-        if link.jitter_ms == 0:
-            return link.delay_ms
-        shape = (link.delay_ms / link.jitter_ms) ** 2
-        return float(self._stream(pair).gamma(shape, link.delay_ms / shape))
+    def _push(self, at: datetime, status: DeliveryStatus, message: Message) -> None:
+        self._count += 1
+        heapq.heappush(self._queue, (at, self._count, status, message))
 
-    def _stream(self, pair: tuple[str, str]) -> np.random.Generator:
-        if pair not in self._streams:
-            self._streams[pair] = stream(self.seed, f"link {pair[0]} {pair[1]}")
-        return self._streams[pair]
+    def _leaves(self, message: Message, link: Link) -> tuple[datetime | None, DeliveryStatus]:
+        """When the attempt that succeeds begins, or ``None`` with the fate of the last one."""
+        fate = DeliveryStatus.LOST
+        for attempt in range(link.attempts):
+            moment = message.sent_at + timedelta(milliseconds=attempt * link.retry_ms)
+            outage = link.outage(moment)
+            while outage is not None and outage.held:
+                moment, outage = outage.stop, link.outage(outage.stop)
+            if outage is not None:
+                fate = DeliveryStatus.OUTAGE
+            elif self._happens(message, "loss", link.loss):
+                fate = DeliveryStatus.LOST
+            else:
+                return moment, DeliveryStatus.DELIVERED
+        return None, fate
+
+    def _arrival(self, message: Message, link: Link, leaves: datetime) -> datetime:
+        """Time of arrival: a link keeps the order of its messages unless it holds one back."""
+        pair = (message.sender, message.receiver)
+        arrival = leaves + timedelta(milliseconds=link.delay(self._stream(message, "delay")))
+        if self._happens(message, "reordering", link.reordering):
+            return arrival + timedelta(milliseconds=link.hold_ms)
+        arrival = max(arrival, self._in_order.get(pair, arrival))
+        self._in_order[pair] = arrival
+        return arrival
+
+    def _happens(self, message: Message, effect: str, chance: float) -> bool:
+        return chance > 0 and self._stream(message, effect).random() < chance
+
+    def _stream(self, message: Message, effect: str) -> np.random.Generator:
+        key = (message.sender, message.receiver, effect)
+        if key not in self._streams:
+            self._streams[key] = stream(self.seed, f"link {message.sender} {message.receiver} {effect}")
+        return self._streams[key]
+
+
+__all__ = ["ARRIVED", "CommunicationNetwork", "Delivery", "DeliveryStatus", "Link", "LinkTable", "Outage"]

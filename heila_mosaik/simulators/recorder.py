@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import mosaik_api_v3
 
 from heila_mosaik.actors.base import Record
-from heila_mosaik.simulators.network import Delivery, DeliveryStatus
+from heila_mosaik.simulators.network import ARRIVED, Delivery
 
 
 class Sink(Protocol):
@@ -90,7 +90,7 @@ class Recorder(mosaik_api_v3.Simulator):
 
     def _deliveries(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
-            arrived = delivery.status is DeliveryStatus.DELIVERED
+            arrived = delivery.status in ARRIVED
             self._sink.message(
                 delivery.message, delivered_at=delivery.at if arrived else None, status=delivery.status.value
             )

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from heila_mosaik.domain.codec import from_json_dict, to_json_dict
-from heila_mosaik.domain.information import Message
 from heila_mosaik.domain.network import GridEngine, Network
 from heila_mosaik.domain.streams import stream
 from heila_mosaik.domain.telemetry import MeasurementModel, standard_points
@@ -17,12 +15,13 @@ from heila_mosaik.gridmodel import compile_net
 from heila_mosaik.gridmodel.study_net import NetLimits, StudyNet, prepare_net
 from heila_mosaik.simulators.exchange import Exchange
 from heila_mosaik.simulators.meters import Terminals
-from heila_mosaik.simulators.network import CommunicationNetwork, Link
+from heila_mosaik.simulators.network import CommunicationNetwork
 from heila_mosaik.study.companies import GridKnowledge, make_companies
 from heila_mosaik.study.environment import DsoForecast, Environment, injection_names, make_environment, own_rows
 from heila_mosaik.study.gridfolder import GridFolder, load_grid_folder
 from heila_mosaik.study.microgrids import Plant, connections, make_plant
 from heila_mosaik.study.schema import Scenario
+from heila_mosaik.study.transit import make_transit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,11 +154,6 @@ def _knowledge(study: Study) -> GridKnowledge:
     )
 
 
-def _through_json(message: Message) -> Message:
-    body = from_json_dict(type(message.body).__name__, to_json_dict(message.body))
-    return Message(id=message.id, sender=message.sender, receiver=message.receiver, sent_at=message.sent_at, body=body)
-
-
 def make_exchange(study: Study, *, flexibility: bool) -> tuple[Exchange, Mapping[str, Callable[[], Sequence[float]]]]:
     """Actors with their network, and the series read from them after each step.
 
@@ -176,19 +170,12 @@ def make_exchange(study: Study, *, flexibility: bool) -> tuple[Exchange, Mapping
         _knowledge(study) if flexibility else None,
         study.environment.typical,
     )
-    network = CommunicationNetwork(
-        Link(
-            delay_ms=scenario.network.delay_mean_ms,
-            jitter_ms=scenario.network.delay_std_ms,
-            loss=scenario.network.loss,
-        ),
-        seed=scenario.seed,
-    )
+    network = CommunicationNetwork(scenario.network.table(), seed=scenario.seed)
     missing = [float("nan")] * len(study.network.bus_ids)
 
     def estimate() -> Sequence[float]:
         found: Any = dms.estimate if dms is not None else None
         return missing if found is None else found.state.vm_pu.tolist()
 
-    exchange = Exchange(actors, network, translate=_through_json if scenario.messages == "json" else None)
+    exchange = Exchange(actors, network, translate=make_transit(scenario.messages, [actor.name for actor in actors]))
     return exchange, {"estimate_vm_pu": estimate} if dms is not None else {}

@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
+from heila_mosaik.study.network_part import Network
+
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Percent = Annotated[float, Field(ge=0.0, le=1000.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -97,14 +99,6 @@ class Limits(Part):
         if self.v_min_pu is not None and self.v_max_pu is not None and self.v_min_pu >= self.v_max_pu:
             raise ValueError(f"v_min_pu {self.v_min_pu} is not below v_max_pu {self.v_max_pu}")
         return self
-
-
-class Network(Part):
-    """Communication between actors."""
-
-    delay_mean_ms: NotNegative = Field(default=45.0, description="Mean transfer time of a message. [ms]")
-    delay_std_ms: NotNegative = Field(default=10.0, description="Standard deviation of the transfer time. [ms]")
-    loss: Share = Field(default=0.0, description="Chance that a message is lost. [1]")
 
 
 class Telemetry(Part):
@@ -253,8 +247,9 @@ class Scenario(Part):
     seed: int = Field(default=1, ge=0, description="Seed of all random streams.")
     flexibility: bool = Field(default=True, description="false: nobody trades, the run is a baseline.")
     divergence: Literal["stop", "hold", "skip"] = Field(default="stop", description="When a power flow diverges.")
-    messages: Literal["object", "json"] = Field(
-        default="object", description="How information objects travel in process."
+    messages: Literal["object", "json", "wire"] = Field(
+        default="object",
+        description="How information objects travel: as they are, as JSON, or as signed Smart API bytes.",
     )
     growth: Growth = Field(default_factory=Growth)
     limits: Limits = Field(default_factory=Limits)

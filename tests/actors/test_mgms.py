@@ -59,7 +59,7 @@ class Loop:
                 **settings,
             ),
         )
-        self.minute, self.sent, self.to_ams, self.records = 0, [], [], []
+        self.minute, self.count, self.sent, self.to_ams, self.records = 0, 0, [], [], []
         self.power = []
         self.plans_below = 0
         n = 96 * 3
@@ -92,7 +92,9 @@ class Loop:
         )
 
     def send(self, sender, body, receiver="mgms_a"):
-        self.sent.append(Message(id="x", sender=sender, receiver=receiver, sent_at=START, body=body))
+        self.count += 1
+        identity = f"{sender}-{self.count}"
+        self.sent.append(Message(id=identity, sender=sender, receiver=receiver, sent_at=START, body=body))
 
     def run(self, minutes, breaker=None):
         for _ in range(minutes):

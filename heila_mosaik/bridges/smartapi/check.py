@@ -54,7 +54,9 @@ def _shacl(graph: Graph) -> list[tuple[str, str, str]]:
     import pyshacl  # noqa: PLC0415 - half a second, and only this command needs it
 
     sh = Namespace("http://www.w3.org/ns/shacl#")
-    _, report, _ = pyshacl.validate(graph, shacl_graph=Graph().parse(data=shapes(), format="turtle"), advanced=False)
+    data = Graph()  # pyshacl wants a store with contexts
+    data += graph
+    _, report, _ = pyshacl.validate(data, shacl_graph=Graph().parse(data=shapes(), format="turtle"), advanced=False)
     found = []
     for result in report.subjects(RDF.type, sh.ValidationResult):
         path = str(report.value(result, sh.resultPath) or "").rpartition("#")[2]
