@@ -75,7 +75,8 @@ def parse(payload: bytes, content_type: str = "text/turtle") -> Graph:
         text = json.dumps(scan_json(text))
     else:
         scan_xml(payload)
-    graph = Graph(store="SimpleMemory", bind_namespaces="none")  # one context: half the work of the default store
+    # The store without contexts does half the work; only JSON-LD needs the other one.
+    graph = Graph(store="default" if kind == "json-ld" else "SimpleMemory", bind_namespaces="none")
     try:
         with _literals_as_written():
             graph.parse(data=text, format=kind, publicID=BASE)
