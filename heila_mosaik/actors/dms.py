@@ -173,7 +173,7 @@ class Dms:
     def _technical(self, now: datetime) -> None:
         """Estimate, then optimise and release."""
         assert self._telemetry is not None
-        prior = self.knowledge.prior(now, self.control.adjustments())
+        prior = self.knowledge.prior(now, self.control.adjustments(now))
         late = (now - self._telemetry.at).total_seconds()
         try:
             estimate = self.estimator.estimate(prior, self._telemetry, late)

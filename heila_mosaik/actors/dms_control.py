@@ -23,7 +23,7 @@ _CALLABLE = (Product.CRP, Product.CRP2)
 
 @dataclass(slots=True)
 class _Tracked:
-    """Adjustment in force at one location and the baseline held while it settles."""
+    """Adjustment in force at one location; while it settles, the baseline keeps its distance to the plan."""
 
     p_mw: float = 0.0
     q_mvar: float = 0.0
@@ -79,8 +79,10 @@ class Controller:
             if self.active.pop(refusal.reserve, None) is not None:
                 self._retrack(now)
 
-    def adjustments(self) -> dict[str, tuple[float, float]]:
+    def adjustments(self, now: datetime) -> dict[str, tuple[float, float]]:
         """Adjustment in force at each location. [MW], [MVar]"""
+        self._expire(now)
+        self._retrack(now)
         return {name: (tracked.p_mw, tracked.q_mvar) for name, tracked in self._tracked.items()}
 
     def baseline(self, now: datetime, estimate: Estimate) -> tuple[FloatArray, FloatArray]:
@@ -91,12 +93,13 @@ class Controller:
             settling = (
                 tracked.changed_at is not None and (now - tracked.changed_at).total_seconds() < self.settings.settle_s
             )
+            plan = self.knowledge.planned(name, now)
             if settling:
-                p[column], q[column] = tracked.held
+                p[column], q[column] = plan[0] + tracked.held[0], plan[1] + tracked.held[1]
             else:
                 p[column] -= tracked.p_mw
                 q[column] -= tracked.q_mvar
-                tracked.held = (float(p[column]), float(q[column]))
+                tracked.held = (float(p[column]) - plan[0], float(q[column]) - plan[1])
         return p, q
 
     def cycle(self, now: datetime, estimate: Estimate, out: Outbox) -> Redispatch | None:
@@ -122,14 +125,14 @@ class Controller:
             reserve.id: _rounded(reserve, float(answer.p_mw[k]), float(answer.q_mvar[k]))
             for k, reserve in enumerate(ready)
         }
-        self._hold_back(now, wanted)
+        self._hold_back(now, wanted, ready, answer, (p_bus, q_bus))
         changed = [reserve for reserve in ready if self._differs(reserve.id, wanted[reserve.id])]
         if changed and self.settings.harm_check:
             changed = self._released(now, changed, wanted, p_bus, q_bus, out)
         for reserve in [*changed, *self._expiring(now, ready, changed)]:
             self._send(now, reserve, wanted[reserve.id] if reserve in changed else self._present(reserve.id), out)
-        if changed:
-            self._retrack(now)
+        if changed and self.settings.lead_s <= 0:
+            self._retrack(now)  # otherwise nothing changes before the set points take effect
         self._account(now)
         return answer
 
@@ -203,20 +206,52 @@ class Controller:
         activation = self.active.get(reserve)
         return (activation.p_mw, activation.q_mvar) if activation is not None else (0.0, 0.0)
 
-    def _hold_back(self, now: datetime, wanted: dict[str, tuple[float, float]]) -> None:
-        """Lower a set point only after a lower one has sufficed for a while, so that it does not chase every load."""
+    def _hold_back(
+        self,
+        now: datetime,
+        wanted: dict[str, tuple[float, float]],
+        ready: list[ReserveNotification],
+        answer: Redispatch,
+        bus_power: tuple[FloatArray, FloatArray],
+    ) -> None:
+        """Lower a set point only after a lower one has sufficed for a while, so that it does not chase every load.
+
+        What is held must not break a limit that the answer keeps: reactive power that was good for a current may be
+        too much for a voltage a minute later.
+        """
+        held: dict[str, tuple[float, float]] = {}
         for key, want in wanted.items():
             has = self._present(key)
             least = [new if abs(new) > abs(old) or new * old < 0 else old for new, old in zip(want, has, strict=True)]
             if least[0] != has[0] or least[1] != has[1] or has == (0.0, 0.0):
                 self._lower_since.pop(key, None)
-                wanted[key] = (least[0], least[1])
+                held[key] = (least[0], least[1])
                 continue
             since = self._lower_since.setdefault(key, now)
             if (now - since).total_seconds() < self.settings.release_s:
-                wanted[key] = has
+                held[key] = has
             else:
                 del self._lower_since[key]
+        if any(held[key] != wanted[key] for key in held) and self._keeps(wanted | held, ready, answer, bus_power):
+            wanted |= held
+
+    def _keeps(
+        self,
+        points: dict[str, tuple[float, float]],
+        ready: list[ReserveNotification],
+        answer: Redispatch,
+        bus_power: tuple[FloatArray, FloatArray],
+    ) -> bool:
+        """Whether set points break no limit that the answer keeps, by AC power flow."""
+        p_bus, q_bus = bus_power[0].copy(), bus_power[1].copy()
+        for reserve in ready:
+            bus = self.knowledge.locations[reserve.location]
+            p_bus[bus] += points[reserve.id][0]
+            q_bus[bus] += points[reserve.id][1]
+        left = {(item.element, item.kind) for item in answer.after}
+        engine = self.estimator.engine
+        found = violations(engine.solve_bus(p_bus, q_bus), engine.network, self.limits)
+        return all((item.element, item.kind) in left for item in found)
 
     def _differs(self, reserve: str, wanted: tuple[float, float]) -> bool:
         """Whether a set point moves beyond the dead band; back to zero always counts."""

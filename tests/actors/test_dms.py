@@ -255,4 +255,4 @@ def test_memory_stays_bounded():
     assert not control.active
     assert not control._used_mwh
     assert not control._lower_since
-    assert all(np.allclose(pair, 0.0) for pair in control.adjustments().values())
+    assert all(np.allclose(pair, 0.0) for pair in control.adjustments(EVENING).values())
