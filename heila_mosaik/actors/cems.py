@@ -94,6 +94,7 @@ class Cems:
         self._seen: Measurements | None = None
         self._plans: dict[str, OperationPlan] = {}
         self._active: dict[str, ControlSignal] = {}
+        self._ordered_at: dict[str, datetime] = {}
         self._planned_until: dict[str, datetime] = {}
         self._weather: WeatherForecast | None = None
         self._report_at: datetime | None = None
@@ -133,7 +134,10 @@ class Cems:
             self._weather = body
 
     def _control(self, now: datetime, signal: ControlSignal, sent_at: datetime) -> None:
-        """Check a set point, hold it and hand it to the resource."""
+        """Check a set point, hold it and hand it to the resource; one overtaken on its way by a later one is void."""
+        if sent_at < self._ordered_at.get(signal.target, sent_at):
+            return
+        self._ordered_at[signal.target] = sent_at
         if signal.target in self.settings.breakers:
             self._out.control(signal)
             return

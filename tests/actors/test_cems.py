@@ -87,3 +87,11 @@ def test_resample_persists_the_last_day():
     values = resample(tuple(range(96)), START, 900, grid, 0.0)
     assert values[:96].tolist() == values[96:].tolist()
     assert resample((), START, 900, grid, 7.0)[0] == 7.0
+
+
+def test_a_set_point_overtaken_on_its_way_is_void():
+    cems = Cems("c", SETTINGS)
+    late, early = message(signal(0.4, 0, 30), at(1)), message(signal(-0.2, 0, 30), at(0))
+    assert [c.p_mw for c in cems.step(at(2), [late], None).controls] == [0.4]
+    assert not cems.step(at(3), [early], None).controls
+    assert [c.p_mw for c in cems.step(at(4), [message(signal(0.1, 0, 30), at(4))], None).controls] == [0.1]
