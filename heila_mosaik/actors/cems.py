@@ -215,11 +215,20 @@ class Cems:
         due = floor_to(now, interval)
         last = self._reported_at
         regular = last is None or last < floor_to(now, own.report_s)
-        if regular or (last is not None and last < due and self._is_news()):
+        if regular or self._switched() or (last is not None and last < due and self._is_news()):
             self._reported_at = now
             self._reported = self._seen
             self._out.send(own.mgms, self._seen)
         self._report_at = due + timedelta(seconds=interval)
+
+    def _switched(self) -> bool:
+        """Whether a breaker has moved since the last report: that cannot wait."""
+        old, new = self._reported, self._seen
+        if old is None or new is None:
+            return False
+        return any(
+            old.value(name, Quantity.BREAKER) != new.value(name, Quantity.BREAKER) for name in self.settings.breakers
+        )
 
     def _is_news(self) -> bool:
         """Whether a value has left the dead band around the one reported last."""

@@ -164,6 +164,8 @@ class Dms:
                 engine.set_switch(int(key), bool(value))
             elif quantity == Quantity.TAP and table in ("trafo", "trafo3w"):
                 engine.set_tap(int(key), value, table)
+            elif quantity == Quantity.TAP and table == "shunt":
+                engine.set_shunt_step(int(key), round(value))
             else:
                 continue
             if element in self._positions:

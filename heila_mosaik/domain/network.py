@@ -6,6 +6,7 @@ Positions (0..n-1) index the arrays; ``ids`` hold the pandapower index of each r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -213,6 +214,30 @@ class GridEngine(Protocol):
 
     def set_switch(self, switch: int, closed: bool) -> None:
         """Open or close switch (pandapower id); a bus-bus switch recompiles from a cache."""
+        ...
+
+    def tap(self, trafo: int, table: str = "trafo") -> float:
+        """Present tap of transformer ``trafo`` (pandapower id)."""
+        ...
+
+    def set_shunt_step(self, shunt: int, step: int) -> None:
+        """Set the step of capacitor bank or reactor ``shunt`` (pandapower id)."""
+        ...
+
+    def shunt_step(self, shunt: int) -> int:
+        """Present step of capacitor bank or reactor ``shunt`` (pandapower id)."""
+        ...
+
+    def set_switches(self, positions: Mapping[int, bool]) -> None:
+        """Open or close several switches (pandapower ids) at once."""
+        ...
+
+    def closed(self, switch: int) -> bool:
+        """Present position of a switch (pandapower id)."""
+        ...
+
+    def in_service(self, table: str, element: int) -> bool:
+        """Whether an element is in service."""
         ...
 
     def set_in_service(self, table: str, element: int, in_service: bool) -> None:

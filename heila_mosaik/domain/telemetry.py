@@ -28,6 +28,11 @@ _COLUMNS = {
     ("ext_grid", Quantity.REACTIVE_POWER): "ext_q_mvar",
 }
 _EXACT = (Quantity.BREAKER, Quantity.TAP)
+_EXACT_SIGMA = 1e-3
+
+
+def _position_kind(element: str) -> Quantity:
+    return Quantity.BREAKER if element.startswith("switch.") else Quantity.TAP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +100,8 @@ class MeasurementModel:
         period_s: Time between calls of :meth:`measure`. [s]
         dropout: Chance that a value does not arrive; the last one is then repeated as questionable. [1]
         hold_s: A value repeated for longer is reported missing. [s]
+        positions: Switches, taps and capacitor banks whose position is reported (``switch.3``, ``trafo.0``,
+            ``shunt.1``); exact, and repeated until acknowledged, so that none is lost.
     """
 
     def __init__(
@@ -108,20 +115,22 @@ class MeasurementModel:
         period_s: float = 60.0,
         dropout: float = 0.0,
         hold_s: float = 900.0,
+        positions: tuple[str, ...] = (),
     ) -> None:
         self.points, self.source, self.delay_s, self.dropout, self.hold_s = points, source, delay_s, dropout, hold_s
         self._rng = rng
         self._wait_s = (delay_s // period_s) * period_s
-        self._elements = tuple(point.element for point in points)
-        self._quantities = tuple(point.quantity for point in points)
+        self._positions = positions
+        self._elements = tuple(point.element for point in points) + positions
+        self._quantities = tuple(point.quantity for point in points) + tuple(map(_position_kind, positions))
         self._noisy = np.array([point.quantity not in _EXACT for point in points])
         self._relative = np.array([point.relative for point in points]) * self._noisy
         self._absolute = np.array([point.absolute for point in points])
         self._columns, self._handed = _attach(network, points)
         self._queue: deque[tuple[datetime, FloatArray, FloatArray]] = deque()
-        self._values = np.full(len(points), np.nan)
-        self._sigmas = np.ones(len(points))
-        self._taken: list[datetime | None] = [None] * len(points)
+        self._values = np.full(len(self._elements), np.nan)
+        self._sigmas = np.ones(len(self._elements))
+        self._taken: list[datetime | None] = [None] * len(self._elements)
         self._count = 0
 
     @property
@@ -130,7 +139,11 @@ class MeasurementModel:
         return tuple((self._elements[position], self._quantities[position]) for position in self._handed)
 
     def measure(
-        self, now: datetime, state: GridState, handed: Mapping[tuple[str, Quantity], float] | None = None
+        self,
+        now: datetime,
+        state: GridState,
+        handed: Mapping[tuple[str, Quantity], float] | None = None,
+        positions: Mapping[str, float] | None = None,
     ) -> Measurements:
         """Measure now and return what has arrived by now.
 
@@ -138,17 +151,19 @@ class MeasurementModel:
             now: Time.
             state: True state of the grid.
             handed: True values of points that are not in the grid state, consumption positive.
+            positions: Positions by element.
         """
         true = np.full(len(self.points), np.nan)
-        for name, rows, positions in self._columns:
-            true[rows] = getattr(state, name)[positions]
+        for name, rows, places in self._columns:
+            true[rows] = getattr(state, name)[places]
         for position in self._handed:
             true[position] = (handed or {}).get((self._elements[position], self._quantities[position]), np.nan)
         sigma = np.maximum(self._relative * np.abs(np.nan_to_num(true)), self._absolute)
         noise = self._rng.standard_normal(len(true))
         arrives = self._rng.random(len(true)) >= self.dropout
         measured = np.where(arrives, true + self._noisy * sigma * noise, np.nan)
-        self._queue.append((now, measured, sigma))
+        at = [(positions or {}).get(element, np.nan) for element in self._positions]
+        self._queue.append((now, np.append(measured, at), np.append(sigma, np.full(len(at), _EXACT_SIGMA))))
         self._receive(now)
         return self._message(now)
 

@@ -22,6 +22,7 @@ from heila_mosaik.domain.powerflow.arrays import Grid, Work, number
 from heila_mosaik.domain.powerflow.pack import flatten_grid
 from heila_mosaik.domain.powerflow.topology import assemble
 from heila_mosaik.domain.quantities import ComplexArray, FloatArray, IntArray
+from heila_mosaik.gridmodel.switching import BranchEnds, shunt_steps, shunt_units
 from heila_mosaik.gridmodel.tables import bus_positions, column
 
 _EMPTY_LOOKUPS = ("bus", "bus_dc", "ext_grid", "gen", "branch", "branch_dc")
@@ -39,6 +40,9 @@ class Compiled:
         work: Work arrays in the state of the net.
         first: First branch of each table that has some.
         status: Branch status as pandapower sees it with closed switches. (nb,)
+        shunt_steps: Step of each shunt in ``work``. (n_shunt,)
+        shunt_units: Admittance of one step of each shunt. [pu] (n_shunt,)
+        shunt_bus: Bus that carries each shunt's power in the results. (n_shunt,)
     """
 
     grid: Grid
@@ -46,6 +50,9 @@ class Compiled:
     work: Work
     first: dict[str, int]
     status: FloatArray
+    shunt_steps: IntArray
+    shunt_units: ComplexArray
+    shunt_bus: IntArray
 
 
 @dataclass(slots=True)
@@ -98,23 +105,6 @@ def tap_admittances(net: Any, table: str) -> ComplexArray:
     case = _case(net)
     start, stop = case.spans[table]
     return _admittances(case.branch)[start:stop]
-
-
-def branch_ends(net: Any, status: FloatArray, first: dict[str, int]) -> IntArray:
-    """1 where a branch end is connected, 0 behind an open switch, -1 on a branch out of service. (nb, 2)"""
-    ends = np.repeat(np.where(status > 0, 1, -1).astype(np.int64)[:, None], 2, axis=1)
-    for kind, table, hv in (("l", "line", "from_bus"), ("t", "trafo", "hv_bus")):
-        if table not in first:
-            continue
-        rows = {int(element): first[table] + place for place, element in enumerate(net[table].index)}
-        for element, on in zip(net[table].index, net[table].in_service, strict=True):
-            if not on:
-                ends[rows[int(element)]] = -1
-        opened = net.switch[(net.switch.et == kind) & ~net.switch.closed.astype(bool)]
-        for bus, element in zip(opened.bus, opened.element, strict=True):
-            side = 0 if net[table].at[element, hv] == bus else 1
-            ends[rows[int(element)], side] = 0
-    return ends
 
 
 def zip_shares(net: Any, bus_node: IntArray, n: int) -> tuple[FloatArray, FloatArray]:
@@ -210,7 +200,6 @@ def compile_arrays(net: Any) -> Compiled:
     node_on = np.ones(n, np.int64)
     node_on[bus_node] = 0
     np.maximum.at(node_on, bus_node, bus_on)
-    shunt: ComplexArray = (table[:, GS] + 1j * table[:, BS]).astype(np.complex128) / base
     fixed: ComplexArray = (table[:, PD] + 1j * table[:, QD]).astype(np.complex128) / base
     ext_bus = bus_positions(net, net.ext_grid.bus)
     first = {key: span[0] for key, span in case.spans.items()}
@@ -229,13 +218,11 @@ def compile_arrays(net: Any) -> Compiled:
         br_t=place[br_t],
         br_at=pattern.br_at,
         i_base_ka=base / (np.sqrt(3.0) * table[:, BASE_KV]),
-        shunt=shunt,
         node_on=node_on,
         slack_va=np.radians(table[n - len(slack) :, VA]),
         bus_node=bus_node,
         bus_on=bus_on,
         s0=_home(bus_node, bus_on, _with_fixed(net), fixed),
-        bus_shunt=_home(bus_node, bus_on, _with_shunt(net), shunt),
         load_bus=bus_positions(net, net.load.bus),
         sgen_bus=bus_positions(net, net.sgen.bus),
         storage_bus=bus_positions(net, net.storage.bus),
@@ -252,16 +239,38 @@ def compile_arrays(net: Any) -> Compiled:
     work = _work(net, case, grid, order)
     assemble(grid, work)
     grid, flat = flatten_grid(grid)
-    return Compiled(grid=grid, flat=flat, work=work, first=first, status=case.branch[:, BR_STATUS].real.copy())
+    shunt_bus = bus_positions(net, net.shunt.bus)
+    kv = table[bus_node[shunt_bus], BASE_KV]
+    return Compiled(
+        grid=grid,
+        flat=flat,
+        work=work,
+        first=first,
+        status=case.branch[:, BR_STATUS].real.copy(),
+        shunt_steps=shunt_steps(net),
+        shunt_units=shunt_units(net, kv) / base,
+        shunt_bus=_first_of_node(bus_node, _with_shunt(net))[bus_node[shunt_bus]],
+    )
+
+
+def _first_of_node(bus_node: IntArray, preferred: IntArray) -> IntArray:
+    """First preferred bus of each node, -1 without one. (n,)"""
+    found = np.full(int(bus_node.max()) + 1, -1, np.int64)
+    for bus in preferred[::-1]:
+        found[bus_node[bus]] = bus
+    return found
 
 
 def _work(net: Any, case: _Case, grid: Grid, order: IntArray) -> Work:
     n, nb, n_bus = len(order), len(case.branch), len(net.bus)
     zip_p, zip_q = zip_shares(net, grid.bus_node, n)
     table = case.bus[order]
+    shunt: ComplexArray = (table[:, GS] + 1j * table[:, BS]).astype(np.complex128) / grid.base_mva
+    ends = np.zeros((nb, 2), np.int64)
+    BranchEnds(net, case.branch[:, BR_STATUS].real, {key: span[0] for key, span in case.spans.items()}).write(ends)
     return Work(
         br_y=_admittances(case.branch),
-        br_closed=branch_ends(net, case.branch[:, BR_STATUS].real, {key: span[0] for key, span in case.spans.items()}),
+        br_closed=ends,
         br_now=np.zeros((nb, 4), complex),
         live=np.zeros(n, np.int64),
         y=np.zeros(len(grid.y_col), complex),
@@ -282,4 +291,6 @@ def _work(net: Any, case: _Case, grid: Grid, order: IntArray) -> Work:
         gen_k=factors(net, "gen"),
         bus_p=np.zeros(n_bus),
         bus_q=np.zeros(n_bus),
+        shunt=shunt,
+        bus_shunt=_home(grid.bus_node, grid.bus_on, _with_shunt(net), shunt),
     )

@@ -18,18 +18,18 @@ from heila_mosaik.domain.powerflow.solve import solve
 from heila_mosaik.domain.powerflow.topology import assemble
 from heila_mosaik.domain.quantities import ComplexArray, FloatArray, IntArray
 from heila_mosaik.errors import Problem, ProblemsError
-from heila_mosaik.gridmodel.compile import Compiled, branch_ends, compile_arrays, factors, tap_admittances, zip_shares
+from heila_mosaik.gridmodel.changes import APPLIANCES, KEYED, Changeable
+from heila_mosaik.gridmodel.compile import Compiled, compile_arrays, factors, tap_admittances, zip_shares
 from heila_mosaik.gridmodel.ladder import Choice, LightSim, Rung, choose, run_pandapower
+from heila_mosaik.gridmodel.switching import BranchEnds, shunt_steps
 from heila_mosaik.gridmodel.tables import read_input, read_network, write_input
 from heila_mosaik.gridmodel.truth import read_state
 
 _LOG = logging.getLogger(__name__)
 _AGREEMENT_PU = 1e-6
-_APPLIANCES = ("load", "sgen", "storage")
-_SWITCHED = ("line", "trafo")
 
 
-class CompiledGrid:
+class CompiledGrid(Changeable):
     """A pandapower net compiled for fast steps; keeps a private copy of the net for what needs a recompile.
 
     Attributes:
@@ -49,6 +49,7 @@ class CompiledGrid:
             ProblemsError: If the power flow of the net as it stands does not converge.
         """
         self._net = copy.deepcopy(net)
+        self._known: dict[str, frozenset[int]] = {}
         self.network: Network = read_network(net, name)
         self._input = read_input(net)
         if not run_pandapower(self._net):
@@ -79,7 +80,7 @@ class CompiledGrid:
         net = self._net
         fused = ~net.switch.et.isin(("l", "t"))
         parts = [tuple(net.switch.closed[fused].astype(bool)), tuple(net.bus.in_service.astype(bool))]
-        parts += [tuple(net[table].in_service.astype(bool)) for table in ("trafo3w", "gen", "ext_grid")]
+        parts += [tuple(net[table].in_service.astype(bool)) for table in KEYED]
         return tuple(parts)
 
     def _adopt(self) -> None:
@@ -94,7 +95,9 @@ class CompiledGrid:
         self._work, flat = flatten_work(found.work)
         self._flat = Flat(*found.flat, *flat)
         net, work = self._net, self._work
-        work.br_closed[:] = branch_ends(net, found.status, found.first)
+        self._ends = BranchEnds(net, found.status, found.first)
+        self._ends.write(work.br_closed)
+        self._step_shunts(shunt_steps(net) - found.shunt_steps)
         for table in ("trafo", "trafo3w"):
             if table in found.first:
                 rows = self._tap_rows(table)
@@ -111,7 +114,7 @@ class CompiledGrid:
         work.zip_p[:], work.zip_q[:] = zip_p, zip_q
         work.constant[:] = ~(zip_p[:, 1:].any(axis=1) | zip_q[:, 1:].any(axis=1))
         for table, into in zip(
-            (*_APPLIANCES, "gen"), (work.load_k, work.sgen_k, work.storage_k, work.gen_k), strict=True
+            (*APPLIANCES, "gen"), (work.load_k, work.sgen_k, work.storage_k, work.gen_k), strict=True
         ):
             into[:] = factors(self._net, table)
 
@@ -272,73 +275,6 @@ class CompiledGrid:
         """D observable / d vm_pu of each external grid at the last solution. (m, n_ext)"""
         return self._rows(observables, positions)[3]
 
-    # ------------------------------------------------------------------ changes
-
-    def _element(self, table: str, element: int) -> int:
-        known = self._net[table].index.tolist() if table in self._net else []
-        if element not in known:
-            raise ProblemsError(
-                f"grid {self.network.name}",
-                [
-                    Problem(
-                        what="there is no such element in the net",
-                        where=f"{table}.{element}",
-                        remedy=f"use one of the {len(known)} indices of net.{table}",
-                    )
-                ],
-            )
-        return int(element)
-
-    def set_tap(self, trafo: int, tap_pos: float, table: str = "trafo") -> None:
-        """Set the tap of transformer ``trafo`` (pandapower id)."""
-        element = self._element(table, trafo)
-        if self._net[table].at[element, "tap_pos"] == tap_pos:
-            return
-        self._net[table].at[element, "tap_pos"] = tap_pos
-        rows = self._tap_rows(table)
-        start = self._compiled.first[table]
-        self._work.br_y[start : start + len(rows)] = rows
-        self._rebuild()
-
-    def tap(self, trafo: int, table: str = "trafo") -> float:
-        """Present tap of transformer ``trafo`` (pandapower id)."""
-        return float(self._net[table].at[self._element(table, trafo), "tap_pos"])
-
-    def set_switch(self, switch: int, closed: bool) -> None:
-        """Open or close switch (pandapower id); a bus-bus switch recompiles from a cache."""
-        element = self._element("switch", switch)
-        if bool(self._net.switch.at[element, "closed"]) == closed:
-            return
-        self._net.switch.at[element, "closed"] = closed
-        if self._net.switch.at[element, "et"] in ("l", "t"):
-            self._reconnect()
-        else:
-            self._adopt()
-
-    def set_in_service(self, table: str, element: int, in_service: bool) -> None:
-        """Take an element in or out of service."""
-        index = self._element(table, element)
-        if bool(self._net[table].at[index, "in_service"]) == in_service:
-            return
-        self._net[table].at[index, "in_service"] = in_service
-        if table in _APPLIANCES:
-            self._refresh_factors()
-            self._solved = False
-        elif table in _SWITCHED and bool(self._net.bus.in_service.all()):
-            self._reconnect()
-        else:
-            self._cache.clear()
-            self._taps.clear()
-            self._adopt()
-
-    def _reconnect(self) -> None:
-        self._work.br_closed[:] = branch_ends(self._net, np.abs(self._compiled.status), self._compiled.first)
-        self._rebuild()
-
-    def _rebuild(self) -> None:
-        assemble(self._grid, self._work)
-        self._solved = False
-
     def to_pandapower(self, given: GridInput) -> Any:
         """Copy of the net in the present switching state with the given powers written into it."""
         net = copy.deepcopy(self._net)
@@ -358,6 +294,7 @@ class CompiledGrid:
             "_net": copy.deepcopy(self._net),
             "_work": work,
             "_flat": Flat(*self._compiled.flat, *flat),
+            "_ends": self._ends.copy(),
             "_cache": dict(self._cache),
             "_taps": dict(self._taps),
             "_light": LightSim() if self._light is not None else None,

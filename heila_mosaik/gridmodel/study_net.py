@@ -95,6 +95,12 @@ def prepare_net(
     return StudyNet(net=net, loads=_ratings(net.load), sgens=_ratings(net.sgen), microgrids=attached)
 
 
+def regulated(net: Any) -> tuple[str, ...]:
+    """Transformers with a tap changer and capacitor banks, as ``trafo.0`` and ``shunt.1``."""
+    trafos = net.trafo.index[net.trafo.tap_pos.notna()] if "tap_pos" in net.trafo.columns else ()
+    return (*(f"trafo.{int(trafo)}" for trafo in trafos), *(f"shunt.{int(shunt)}" for shunt in net.shunt.index))
+
+
 def save_net(net: Any, path: Path) -> None:
     """Write the net as pandapower JSON."""
     import pandapower as pp  # noqa: PLC0415 - slow import, needed once

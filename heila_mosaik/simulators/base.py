@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 import numpy as np
+
+from heila_mosaik.domain.information import ControlSignal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,3 +81,14 @@ def combine(attribute: Attribute, sources: Mapping[str, Any]) -> Any:
     if len(values) == 1 or attribute.reduce == "last":
         return values[-1]
     return np.sum(np.asarray(values, float), axis=0)
+
+
+def control_signal(given: ControlSignal | Mapping[str, Any]) -> ControlSignal:
+    """Control signal from the object or its JSON form (ISO times)."""
+    if isinstance(given, ControlSignal):
+        return given
+    values = {key: value for key, value in given.items() if key in ControlSignal.__slots__ or key == "id"}
+    for key in ("start", "stop"):
+        if isinstance(values[key], str):
+            values[key] = datetime.fromisoformat(values[key])
+    return ControlSignal(**values)

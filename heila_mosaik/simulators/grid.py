@@ -7,6 +7,8 @@ vectors (one value per row of the pandapower table, in its order) to the ``Grid`
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,9 @@ import numpy as np
 from heila_mosaik.domain.network import GridState
 from heila_mosaik.errors import HeilaError, Problem, ProblemsError
 from heila_mosaik.gridmodel import compile_net
+from heila_mosaik.gridmodel.commands import CommandQueue, positions
 from heila_mosaik.gridmodel.diagnosis import diagnose_divergence, load_net
-from heila_mosaik.simulators.base import Attribute, Model, combine, meta
+from heila_mosaik.simulators.base import Attribute, Model, combine, control_signal, meta
 
 _LOG = logging.getLogger(__name__)
 _P = Attribute(name="P[MW]", unit="MW", meaning="Active power, pandapower's sign", reduce="sum", direction="in")
@@ -59,13 +62,20 @@ _SCALARS_OUT = (
     Attribute(name="converged", unit="", meaning="Whether the step converged"),
     Attribute(name="diverged_count", unit="", meaning="Steps that diverged so far"),
     Attribute(name="state", unit="", meaning="The whole GridState, for simulators of the same process"),
+    Attribute(name="positions", unit="", meaning="Position of each observed switch, tap or capacitor bank, by element"),
     Attribute(name="system", unit="", meaning="List of losses [MW], iterations and whether the step converged"),
+)
+_CONTROLS = Attribute(
+    name="controls",
+    unit="",
+    meaning="ControlSignals, objects or JSON, for switch.N, line.N, load.N, trafo.N, shunt.N and named breakers",
+    direction="in",
 )
 MODELS = (
     Model(
         name="Grid",
-        params=("net", "path", "on_divergence", "failed_folder"),
-        attributes=_VECTORS_IN + _VECTORS_OUT + _SCALARS_OUT,
+        params=("net", "path", "on_divergence", "failed_folder", "breakers", "observed"),
+        attributes=(*_VECTORS_IN, _CONTROLS, *_VECTORS_OUT, *_SCALARS_OUT),
     ),
     Model(name="Bus", public=False, attributes=(_VM, _VA, _P_OUT, _Q_OUT)),
     Model(name="Line", public=False, attributes=(_LOADING, _P_OUT, _Q_OUT)),
@@ -116,9 +126,24 @@ class GridSimulator(mosaik_api_v3.Simulator):
     def __init__(self) -> None:
         super().__init__(meta("time-based", MODELS))
 
-    def init(self, sid: str, time_resolution: float = 1.0, step_size: int = 60, **_unused: Any) -> Any:
-        """Start; ``step_size`` in ticks."""
+    def init(
+        self,
+        sid: str,
+        time_resolution: float = 1.0,
+        step_size: int = 60,
+        start: datetime | None = None,
+        **_unused: Any,
+    ) -> Any:
+        """Start.
+
+        Args:
+            sid: Identity given by mosaik.
+            time_resolution: Seconds per tick. [s]
+            step_size: Length of a step in ticks.
+            start: Simulated time at tick 0, aware UTC; with it commands wait for their own start.
+        """
         self.sid, self.time_resolution, self.step_size = sid, time_resolution, int(step_size)
+        self._start = start
         self._where: dict[str, tuple[str, int, int]] = {}
         self.diverged_count = 0
         return self.meta
@@ -154,6 +179,9 @@ class GridSimulator(mosaik_api_v3.Simulator):
         self._engine = compile_net(net)
         self._given = self._engine.default_input()
         self._closed = {int(i): bool(c) for i, c in net.switch.closed.items()}
+        self._commands = CommandQueue(params.get("breakers"))
+        self._observed = tuple(params.get("observed", ()))
+        self._positions = positions(self._engine, self._observed)
         self._last: GridState = self._engine.solve(self._given)
         self._state = self._last
         self._lists: dict[str, list[Any]] = {}
@@ -185,10 +213,14 @@ class GridSimulator(mosaik_api_v3.Simulator):
         for eid in sorted(inputs):
             kind, place, element = self._where[eid]
             for name, sources in inputs[eid].items():
+                if name == "controls":
+                    self._take(sources)
+                    continue
                 attribute = _INPUTS.get((kind, name))
                 value = None if attribute is None else combine(attribute, sources)
                 if value is not None:
                     self._set(kind, place, element, name, value)
+        self._command(time)
         state = self._engine.solve(self._given)
         self._state = self._last = state if state.converged else self._diverged(time, state)
         if not state.converged and self._policy == "skip":
@@ -197,12 +229,30 @@ class GridSimulator(mosaik_api_v3.Simulator):
         self._lists = {}
         return int(time + self.step_size)
 
+    def _take(self, sources: Mapping[str, Any]) -> None:
+        """Keep commands, by source name so that runs repeat."""
+        for source in sorted(sources):
+            for item in sources[source] or ():
+                self._commands.take(control_signal(item))
+
+    def _command(self, time: int) -> None:
+        """Carry out the commands that are due."""
+        now = None
+        if self._start is not None:
+            now = self._start + timedelta(seconds=time * self.time_resolution)
+        moved = self._commands.execute(self._engine, now)
+        if moved:
+            self._closed |= {int(e.split(".")[1]): bool(v) for e, v in moved.items() if e.startswith("switch.")}
+            self._positions = positions(self._engine, self._observed)
+
     def _set(self, kind: str, place: int, element: int, name: str, value: Any) -> None:
         if kind == "Switch":
             self._engine.set_switch(element, bool(value))
             self._closed[element] = bool(value)
+            self._positions = positions(self._engine, self._observed)
         elif name == "tap":
             self._engine.set_tap(element, float(value))
+            self._positions = positions(self._engine, self._observed)
         elif kind == "Grid":
             into = getattr(self._given, _GIVEN[kind, name])
             if len(value) != len(into):
@@ -251,15 +301,17 @@ class GridSimulator(mosaik_api_v3.Simulator):
         return self._lists[field][place]
 
     def _get_grid(self, name: str) -> Any:
-        if name == "losses[MW]":
-            return self._state.losses_mw
-        if name == "converged":
-            return self._converged
-        if name == "diverged_count":
-            return self.diverged_count
-        if name == "state":
-            return self._state
-        if name == "system":
-            return [self._state.losses_mw, float(self._state.iterations), float(self._converged)]
+        state = self._state
+        match name:
+            case "losses[MW]":
+                return state.losses_mw
+            case "state":
+                return state
+            case "positions":
+                return dict(self._positions)
+            case "system":
+                return [state.losses_mw, float(state.iterations), float(self._converged)]
+            case "converged" | "diverged_count":
+                return self._converged if name == "converged" else self.diverged_count
         source = self._state if name in _OUTPUTS else self._given
         return getattr(source, _OUTPUTS.get(name) or _GIVEN["Grid", name]).tolist()

@@ -7,7 +7,7 @@ powers into the grid's bulk vectors - the one place where the sign of generation
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -35,7 +35,7 @@ class Controller:
         name: Address of the actor.
         microgrid: Microgrid it belongs to.
         positions: Positions of its resources in the order of the resource simulator. (n,)
-        breakers: Breakers it watches; reported closed as long as the grid says so.
+        breakers: Breakers it watches.
     """
 
     name: str
@@ -52,11 +52,13 @@ class Terminals:
         table: ``load``, ``sgen`` or ``storage`` of each resource. (n,)
         row: Row of each resource in its table. (n,)
         sizes: Number of rows of each table.
+        breakers: Switch (pandapower id) behind each breaker's name.
     """
 
     table: tuple[str, ...]
     row: tuple[int, ...]
     sizes: Mapping[str, int]
+    breakers: Mapping[str, int] = field(default_factory=dict)
 
     def vectors(self, name: str, powers: Sequence[float]) -> dict[str, list[float]]:
         """Bulk vectors ``<table>_<name>`` in pandapower's sign, zero where nothing of ours sits."""
@@ -69,7 +71,8 @@ class Terminals:
 class Meters(mosaik_api_v3.Simulator):
     """Meters of the microgrids.
 
-    Entity ``Meters``: inputs ``P[MW]``, ``Q[MVar]``, ``soc[%]``, ``P_min[MW]``, ``P_max[MW]`` (lists over resources);
+    Entity ``Meters``: inputs ``P[MW]``, ``Q[MVar]``, ``soc[%]``, ``P_min[MW]``, ``P_max[MW]`` (lists over resources)
+    and ``positions`` (mapping from ``switch.N`` to 1 closed or 0 open; without it breakers count as closed);
     outputs ``measurements`` (mapping from controller to
     :class:`~heila_mosaik.domain.information.Measurements`), ``pcc_P[MW]`` and ``pcc_Q[MVar]`` (list over microgrids),
     ``pcc`` (mapping from (microgrid, quantity) to value) and ``load_P[MW]`` ... ``storage_Q[MVar]`` for the grid.
@@ -108,11 +111,14 @@ class Meters(mosaik_api_v3.Simulator):
         self._start, self._step_s, self._noise, self._resolution = start, step_s, noise, time_resolution
         self._streams = {c.name: stream(seed, f"meter {c.name}") for c in controllers}
         self._microgrids = tuple(dict.fromkeys(c.microgrid for c in controllers))
+        self._breakers = {name: f"switch.{switch}" for name, switch in terminals.breakers.items()}
+        self._breaker_of = {c.microgrid: name for c in controllers for name in c.breakers}
+        self._closed: Mapping[str, float] = {}
         self._frames = {c.name: self._frame(c) for c in controllers}
         self._out: dict[str, Any] = {}
         self._count = 0
         vectors = [f"{table}_{name}" for table in terminals.sizes for name in _METERED]
-        attrs = [*_COLUMNS, "measurements", "pcc_P[MW]", "pcc_Q[MVar]", "pcc", *vectors]
+        attrs = [*_COLUMNS, "positions", "measurements", "pcc_P[MW]", "pcc_Q[MVar]", "pcc", *vectors]
         self.meta["models"] = {"Meters": {"public": True, "params": [], "attrs": attrs}}
         return self.meta
 
@@ -127,6 +133,8 @@ class Meters(mosaik_api_v3.Simulator):
         given = inputs["meters"]
         columns = {name: next(iter(given[name].values())) for name in _COLUMNS}
         at = self._start + timedelta(seconds=time * self._resolution)
+        for found in given.get("positions", {}).values():
+            self._closed = found or {}
         self._count += 1
         p_mw, q_mvar = self._sums(columns["P[MW]"]), self._sums(columns["Q[MVar]"])
         pcc = {(name, Quantity.ACTIVE_POWER): p for name, p in zip(self._microgrids, p_mw, strict=True)}
@@ -160,7 +168,7 @@ class Meters(mosaik_api_v3.Simulator):
                 sigma = self._noise * abs(value) if name in _METERED else 0.0
                 values.append(value + (sigma * next(draws) if name in _METERED else 0.0))
                 sigmas.append(sigma)
-        values += [1.0] * len(controller.breakers)
+        values += [self._position(name) for name in controller.breakers]
         sigmas += [0.0] * len(controller.breakers)
         return Measurements(
             id=f"{controller.name}/reading/{self._count}",
@@ -178,4 +186,8 @@ class Meters(mosaik_api_v3.Simulator):
         totals = dict.fromkeys(self._microgrids, 0.0)
         for controller in self._controllers:
             totals[controller.microgrid] += sum(powers[position] for position in controller.positions)
-        return list(totals.values())
+        return [total if self._position(self._breaker_of.get(name)) else 0.0 for name, total in totals.items()]
+
+    def _position(self, breaker: str | None) -> float:
+        """Position of a breaker, closed where the grid says nothing."""
+        return self._closed.get(self._breakers.get(breaker or "", ""), 1.0)

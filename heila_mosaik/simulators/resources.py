@@ -22,7 +22,7 @@ from heila_mosaik.domain.resources import FREE, SPECS, Exogenous, Resource, Reso
 from heila_mosaik.domain.streams import stream
 from heila_mosaik.domain.timegrid import require_aware
 from heila_mosaik.errors import Problem, ProblemsError
-from heila_mosaik.simulators.base import Attribute, Model, combine, meta
+from heila_mosaik.simulators.base import Attribute, Model, combine, control_signal, meta
 
 OUTPUTS = ("P[MW]", "Q[MVar]", "soc[%]", "P_min[MW]", "P_max[MW]")
 TABLE = {
@@ -92,17 +92,6 @@ def specification(name: str, given: ResourceSpec | Mapping[str, Any]) -> Resourc
     except TypeError as error:
         problem = Problem(what=str(error), where=name, remedy=f"use the fields of {SPECS[kind].__name__}")
         raise ProblemsError(f"resource {name}", [problem]) from error
-
-
-def control_signal(given: ControlSignal | Mapping[str, Any]) -> ControlSignal:
-    """Control signal from the object or its JSON form (ISO times)."""
-    if isinstance(given, ControlSignal):
-        return given
-    values = {key: value for key, value in given.items() if key in ControlSignal.__slots__ or key == "id"}
-    for key in ("start", "stop"):
-        if isinstance(values[key], str):
-            values[key] = datetime.fromisoformat(values[key])
-    return ControlSignal(**values)
 
 
 class Fleet:

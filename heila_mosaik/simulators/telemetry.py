@@ -16,6 +16,7 @@ MODELS = (
         name="Telemetry",
         attributes=(
             Attribute(name="state", unit="", meaning="True state of the grid (GridState)", direction="in"),
+            Attribute(name="positions", unit="", meaning="Position of switches and taps by element", direction="in"),
             Attribute(name="pcc", unit="", meaning="True power of each microgrid by quantity", direction="in"),
             Attribute(name="measurements", unit="", meaning="Measurements by receiving actor"),
         ),
@@ -65,7 +66,8 @@ class Telemetry(mosaik_api_v3.Simulator):
         given = inputs["telemetry"]
         handed = {key: value for source in given.get("pcc", {}).values() for key, value in source.items()}
         now = self._start + timedelta(seconds=time * self._resolution)
-        self._measured = self._model.measure(now, next(iter(given["state"].values())), handed)
+        at = {key: value for source in given.get("positions", {}).values() for key, value in source.items()}
+        self._measured = self._model.measure(now, next(iter(given["state"].values())), handed, at)
         return time + round(self._step_s / self._resolution)
 
     def get_data(self, outputs: dict[str, list[str]]) -> Any:

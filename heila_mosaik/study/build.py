@@ -12,7 +12,7 @@ from heila_mosaik.domain.network import GridEngine, Network
 from heila_mosaik.domain.streams import stream
 from heila_mosaik.domain.telemetry import MeasurementModel, standard_points
 from heila_mosaik.gridmodel import compile_net
-from heila_mosaik.gridmodel.study_net import NetLimits, StudyNet, prepare_net
+from heila_mosaik.gridmodel.study_net import NetLimits, StudyNet, prepare_net, regulated
 from heila_mosaik.simulators.exchange import Exchange
 from heila_mosaik.simulators.meters import Terminals
 from heila_mosaik.simulators.network import CommunicationNetwork
@@ -91,12 +91,23 @@ def terminals(study: Study) -> Terminals:
         table=tuple(where[name][0] for name in study.plant.specs),
         row=tuple(rows[where[name][0]][where[name][1]] for name in study.plant.specs),
         sizes={kind: len(table.ids) for kind, table in tables.items()},
+        breakers=breakers(study),
     )
 
 
 def element_map(study: Study) -> dict[str, tuple[str, int]]:
     """(table, pandapower index) of every resource."""
     return {name: place for added in study.net.microgrids.values() for name, place in added.elements.items()}
+
+
+def breakers(study: Study) -> dict[str, int]:
+    """Switch at the point of common coupling behind each breaker's name."""
+    return {part.pcc.breaker: study.net.microgrids[part.name].switch for part in study.folder.microgrids}
+
+
+def observed(study: Study) -> tuple[str, ...]:
+    """Breakers, taps and capacitor banks whose positions the control centre sees."""
+    return (*(f"switch.{switch}" for switch in breakers(study).values()), *regulated(study.net.net))
 
 
 def measuring(study: Study) -> MeasurementModel:
@@ -124,6 +135,7 @@ def measuring(study: Study) -> MeasurementModel:
         delay_s=telemetry.delay_s,
         period_s=study.scenario.step_s,
         dropout=telemetry.dropout,
+        positions=observed(study),
     )
 
 

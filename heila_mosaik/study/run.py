@@ -11,7 +11,7 @@ from typing import Any
 from heila_mosaik.gridmodel.study_net import save_net
 from heila_mosaik.results.gridmap import MicrogridEntry, ResourceEntry, describe_grid
 from heila_mosaik.results.store import RunStore
-from heila_mosaik.study.build import Study, build_study, make_exchange, measuring, terminals
+from heila_mosaik.study.build import Study, build_study, make_exchange, measuring, observed, terminals
 from heila_mosaik.study.loader import dump_scenario
 from heila_mosaik.study.microgrids import make_plant
 from heila_mosaik.study.progress import Progress
@@ -101,6 +101,7 @@ def _run(study: Study, store: RunStore, phase: str, progress: Report | None, fle
             specs=fresh.plant.specs,
             controllers=fresh.plant.controllers,
             terminals=terminals(fresh),
+            observed=observed(fresh),
             measuring=measuring(fresh) if flexibility else None,
             exchange=exchange,
             probes=probes,

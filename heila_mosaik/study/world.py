@@ -61,6 +61,7 @@ class Parts:
         specs: Resources.
         controllers: Who meters what.
         terminals: Where the resources sit in the grid.
+        observed: Switches, taps and capacitor banks whose positions are seen, as ``<table>.<id>``.
         measuring: Telemetry of the grid; ``None`` if nobody looks at it.
         exchange: Actors.
         probes: Series read from actors after each step, by table.
@@ -81,6 +82,7 @@ class Parts:
     specs: Mapping[str, ResourceSpec]
     controllers: Sequence[Controller]
     terminals: Terminals
+    observed: tuple[str, ...]
     measuring: MeasurementModel | None
     exchange: Exchange
     probes: Mapping[str, Callable[[], Sequence[float]]]
@@ -135,14 +137,19 @@ def _wire(world: Any, parts: Parts) -> None:
         seed=parts.seed,
         **clock,
     ).Meters()
-    grid = world.start("Grid", step_size=parts.step_s).Grid(
-        net=parts.net, on_divergence=parts.on_divergence, failed_folder=parts.failed
+    grid = world.start("Grid", step_size=parts.step_s, start=parts.start).Grid(
+        net=parts.net,
+        on_divergence=parts.on_divergence,
+        failed_folder=parts.failed,
+        breakers=parts.terminals.breakers,
+        observed=parts.observed,
     )
     recorder = world.start("Recorder", sink=parts.sink, tables=parts.tables, tick=parts.tick, **clock).Recorder()
     world.connect(profiles, resources, "exogenous")
     world.connect(resources, meters, "P[MW]", "Q[MVar]", "soc[%]", "P_min[MW]", "P_max[MW]")
     world.connect(profiles, grid, *parts.followers)
     world.connect(meters, grid, *(f"{table}_{q}" for table in parts.terminals.sizes for q in ("P[MW]", "Q[MVar]")))
+    world.connect(grid, meters, "positions", time_shifted=True, initial_data={"positions": {}})
     for table, attr in _GRID_TABLES.items():
         if table in parts.tables:
             world.connect(grid, recorder, (attr, table))
@@ -159,9 +166,10 @@ def _wire_actors(world: Any, parts: Parts, resources: Any, meters: Any, grid: An
     host = world.start("ActorHost", exchange=parts.exchange, probes=parts.probes, **clock).Host()
     if parts.measuring is not None:
         telemetry = world.start("Telemetry", model=parts.measuring, receiver="sau", **clock).Telemetry()
-        world.connect(grid, telemetry, "state")
+        world.connect(grid, telemetry, "state", "positions")
         world.connect(meters, telemetry, "pcc")
         world.connect(telemetry, host, "measurements")
     world.connect(meters, host, "measurements")
     world.connect(host, resources, "controls", time_shifted=True, initial_data={"controls": []})
+    world.connect(host, grid, "controls", time_shifted=True, initial_data={"controls": []})
     world.connect(host, recorder, "deliveries", "records", *(name for name in parts.probes if name in parts.tables))

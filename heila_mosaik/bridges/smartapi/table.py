@@ -102,6 +102,7 @@ NUMBERS: dict[str, Number] = {
     "temperature_c": Number(quantity=f"{v.SMARTAPI}AirTemperature", units="°C", low=-273.15),
     "irradiance_w_per_m2": Number(quantity=f"{v.QUANTITY}Irradiance", units="W/m²", low=0.0),
     "wind_m_per_s": Number(quantity=f"{v.SMARTAPI}WindSpeed", units="m/s", low=0.0),
+    "position": Number(quantity=f"{v.HEILA}SwitchPosition", units="1"),
     "closed": Number(quantity=f"{v.SMARTAPI}BooleanState", units="bool"),
 }
 # An adjustment range of these objects holds zero (nothing called is always possible).

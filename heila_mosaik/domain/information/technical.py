@@ -48,12 +48,14 @@ class ControlSignal(InformationObject):
     """Set point or switching command for one resource or breaker; ``None`` leaves a quantity alone.
 
     Attributes:
-        target: Resource or breaker name.
+        target: Resource or breaker name, or an element of the grid: ``switch.3``, ``line.7``, ``trafo.0``, ``shunt.1``.
         start: When it begins to apply.
         stop: When it ends; the resource then returns to its operation plan.
         p_mw: Active power set point, absolute, consumption positive. [MW]
         q_mvar: Reactive power set point, absolute. [MVar]
-        closed: Breaker position wanted.
+        closed: Breaker position wanted; for lines and loads whether they shall be in service.
+        position: Tap of a transformer or step of a capacitor bank wanted.
+        grid_forming: Whether a storage shall hold voltage and frequency of its island.
         cause: Identity of the activation or plan that caused it.
     """
 
@@ -63,6 +65,8 @@ class ControlSignal(InformationObject):
     p_mw: float | None = None
     q_mvar: float | None = None
     closed: bool | None = None
+    position: float | None = None
+    grid_forming: bool | None = None
     cause: str = ""
 
 

@@ -27,13 +27,11 @@ class Grid(NamedTuple):
         br_f, br_t: Nodes of the branches. (nb,)
         br_at: Places of yff, yft, ytf, ytt in Y. (nb, 4)
         i_base_ka: Base current of each node. [kA] (n,)
-        shunt: Shunt admittance of each node. (n,)
         node_on: 0 for nodes whose buses are out of service. (n,)
         slack_va: Angle of the slack nodes. [rad] (n - n_free,)
         bus_node: Node of each bus. (n_bus,)
         bus_on: 0 for buses out of service. (n_bus,)
         s0: Fixed consumption of each bus (motors, wards). [pu] (n_bus,)
-        bus_shunt: Shunt admittance by bus. (n_bus,)
         load_bus, sgen_bus, storage_bus, gen_bus, ext_bus: Bus of each appliance.
         ext_share: Share of the slack node's power that each ext_grid takes. (n_ext,)
         line_first, trafo_first, t3_first: First branch of each table.
@@ -55,13 +53,11 @@ class Grid(NamedTuple):
     br_t: IntArray
     br_at: IntArray
     i_base_ka: FloatArray
-    shunt: ComplexArray
     node_on: IntArray
     slack_va: FloatArray
     bus_node: IntArray
     bus_on: IntArray
     s0: ComplexArray
-    bus_shunt: ComplexArray
     load_bus: IntArray
     sgen_bus: IntArray
     storage_bus: IntArray
@@ -97,6 +93,8 @@ class Work(NamedTuple):
         zip_p, zip_q: Constant power, current and impedance shares. (n, 3)
         load_k, sgen_k, storage_k, gen_k: Scaling, 0 when out of service.
         bus_p, bus_q: Last consumption by bus at 1 pu. [pu] (n_bus,)
+        shunt: Shunt admittance of each node; steps of capacitor banks change it. (n,)
+        bus_shunt: The same by bus. (n_bus,)
     """
 
     br_y: ComplexArray
@@ -121,6 +119,8 @@ class Work(NamedTuple):
     gen_k: FloatArray
     bus_p: FloatArray
     bus_q: FloatArray
+    shunt: ComplexArray
+    bus_shunt: ComplexArray
 
     def clone(self) -> Work:
         """Independent copy."""

@@ -99,7 +99,7 @@ def _buses(grid: Grid, work: Work, out: FloatArray) -> None:
         vm = size(v)
         out[b] = vm
         out[n + b] = np.arctan2(v.imag, v.real) * _DEGREES
-        shunt = np.conj(grid.bus_shunt[b]) * vm * vm
+        shunt = np.conj(work.bus_shunt[b]) * vm * vm
         p = work.bus_p[b] * (work.zip_p[i, 0] + vm * (work.zip_p[i, 1] + vm * work.zip_p[i, 2]))
         q = work.bus_q[b] * (work.zip_q[i, 0] + vm * (work.zip_q[i, 1] + vm * work.zip_q[i, 2]))
         out[2 * n + b] = (p + shunt.real) * grid.base_mva

@@ -2,6 +2,9 @@
 
 With F(x, s) = S(x) + s = 0 and a result g(x): dg/ds = -lambda, J^T lambda = dg/dx.  One transposed solve a row, no
 matter how many buses there are.
+
+Layout 2 of the flat arrays.  numba's disk cache looks at the time of this file only: change the number here whenever
+``pack`` or a kernel that is called from here changes, or old machine code reads the new arrays.
 """
 
 from __future__ import annotations

@@ -139,9 +139,9 @@ def _jacobian_row(grid: Grid, work: Work, i: int) -> None:
     vi = v[i]
     for e in range(grid.y_ptr[i], grid.y_ptr[i + 1]):
         place = grid.y_lu[e]
-        if place < 0:
-            continue
         k = grid.y_col[e]
+        if place < 0 or work.live[k] == 0:
+            continue
         product = vi * np.conj(work.y[e] * v[k])
         angle, size = -1j * product, product / abs(v[k])
         if k == i:

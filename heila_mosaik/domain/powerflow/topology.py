@@ -124,7 +124,7 @@ def assemble(grid: Grid, work: Work) -> bool:
             work.y[grid.br_at[k, 1]] += work.br_now[k, 1]
             work.y[grid.br_at[k, 2]] += work.br_now[k, 2]
     for i in range(len(work.live)):
-        work.y[grid.y_diag[i]] = work.y[grid.y_diag[i]] + grid.shunt[i] if work.live[i] == 1 else 1.0
+        work.y[grid.y_diag[i]] = work.y[grid.y_diag[i]] + work.shunt[i] if work.live[i] == 1 else 1.0
     work.lu[:] = 0
     for e in range(len(work.y)):
         if grid.y_lu[e] >= 0:
