@@ -179,6 +179,10 @@ class GridEngine(Protocol):
         """Solve for net consumption per bus (PQ buses; external grid voltages as compiled or last given)."""
         ...
 
+    def set_ext_vm(self, vm_pu: FloatArray) -> None:
+        """Voltage of every external grid for the power flows by bus that follow. [pu] (n_ext,)"""
+        ...
+
     def solve_bus_batch(self, p_mw: FloatArray, q_mvar: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Solve many states ``(k, n_bus)``; returns vm_pu ``(k, n_bus)``, line and trafo loading ``(k, n)``.
 
@@ -206,6 +210,12 @@ class GridEngine(Protocol):
 
     def sensitivity_ext_vm(self, observables: tuple[Observable, ...], positions: IntArray) -> FloatArray:
         """D observable / d vm_pu of each external grid at the last solution. (m, n_ext)"""
+        ...
+
+    def sensitivity_all(
+        self, observables: tuple[Observable, ...], positions: IntArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """What :meth:`sensitivity` and :meth:`sensitivity_ext_vm` give, in one pass."""
         ...
 
     def set_tap(self, trafo: int, tap_pos: float, table: str = "trafo") -> None:

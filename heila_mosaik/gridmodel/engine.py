@@ -215,6 +215,12 @@ class CompiledGrid(Changeable):
         results.to_nodes(self._grid, work)
         return self._solve_nodes()
 
+    def set_ext_vm(self, vm_pu: FloatArray) -> None:
+        """Voltage of every external grid for the power flows by bus that follow. [pu] (n_ext,)"""
+        self._last_ext_vm = vm_pu.copy()
+        calls.take_voltages(self._flat, self._last_gen_vm, self._last_ext_vm)
+        self._solved = False
+
     def _as_input(self, p_mw: FloatArray, q_mvar: FloatArray) -> GridInput:
         """Input whose appliances give the wanted net consumption, for the pandapower rung."""
         given = self.default_input()
@@ -256,9 +262,10 @@ class CompiledGrid(Changeable):
 
     # ------------------------------------------------------------------ sensitivities
 
-    def _rows(
+    def sensitivity_all(
         self, observables: tuple[Observable, ...], positions: IntArray
     ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Values, d/dP, d/dQ and d/d vm_pu of the external grids at the last solution, in one pass."""
         if not self._solved:
             raise ArithmeticError("there is no converged solution to form sensitivities at; call solve first")
         shape = (len(self.network.bus_ids), len(self.network.ext_grids.ids))
@@ -268,12 +275,12 @@ class CompiledGrid(Changeable):
         self, observables: tuple[Observable, ...], positions: IntArray
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Values, d/dP and d/dQ at the last solution; see :class:`~heila_mosaik.domain.network.GridEngine`."""
-        values, by_p, by_q, _by_vm = self._rows(observables, positions)
+        values, by_p, by_q, _by_vm = self.sensitivity_all(observables, positions)
         return values, by_p, by_q
 
     def sensitivity_ext_vm(self, observables: tuple[Observable, ...], positions: IntArray) -> FloatArray:
         """D observable / d vm_pu of each external grid at the last solution. (m, n_ext)"""
-        return self._rows(observables, positions)[3]
+        return self.sensitivity_all(observables, positions)[3]
 
     def to_pandapower(self, given: GridInput) -> Any:
         """Copy of the net in the present switching state with the given powers written into it."""

@@ -149,8 +149,7 @@ class Estimator:
         self.bus = np.asarray(bus, dtype=np.int64)
         self.settings = settings or EstimatorSettings()
         self._n_bus = len(engine.network.bus_ids)
-        self._input = engine.default_input()
-        self._ext_vm = self._input.ext_vm_pu.copy()
+        self._ext_vm = engine.default_input().ext_vm_pu
         self._last: FloatArray | None = None
         self._rows: Rows | None = None
         self._rows_key: tuple[tuple[str, ...], tuple[object, ...]] | None = None
@@ -218,11 +217,11 @@ class Estimator:
         h_all = np.zeros(len(rows.labels))
         jacobian = np.zeros((len(rows.labels), 2 * n + len(self._ext_vm)))
         if len(rows.on_grid):
-            value, d_p, d_q = self.engine.sensitivity(rows.observables, rows.positions)
+            value, d_p, d_q, d_vm = self.engine.sensitivity_all(rows.observables, rows.positions)
             h_all[rows.on_grid] = value
             jacobian[rows.on_grid, :n] = d_p[:, self.bus]
             jacobian[rows.on_grid, n : 2 * n] = d_q[:, self.bus]
-            jacobian[rows.on_grid, 2 * n :] = self.engine.sensitivity_ext_vm(rows.observables, rows.positions)
+            jacobian[rows.on_grid, 2 * n :] = d_vm
         for row, columns in rows.direct:
             jacobian[row, columns] = 1.0
         return h_all[keep], jacobian[keep]
@@ -238,15 +237,14 @@ class Estimator:
         n = len(self.names)
         ext_vm = x[2 * n :]
         if not np.array_equal(ext_vm, self._ext_vm):
-            self._input.ext_vm_pu[:] = ext_vm
             self._ext_vm = ext_vm.copy()
-            self.engine.solve(self._input)
+            self.engine.set_ext_vm(self._ext_vm)
         return self.engine.solve_bus(*self.bus_power(x[:n], x[n : 2 * n]))
 
     def _gauss_newton(self, rows: Rows, problem: _Problem) -> _Solution:
         n, settings = len(self.names), self.settings
         x = problem.x0.copy() if self._last is None or len(self._last) != len(problem.x0) else self._last.copy()
-        worst, step_mw = rows.labels[int(problem.rows[0])], float("inf")
+        worst, step_mw, size = rows.labels[int(problem.rows[0])], float("inf"), float("inf")
         state = self.solve(x)
         if not state.converged:
             x = problem.x0.copy()
@@ -261,9 +259,15 @@ class Estimator:
             moved = problem.x0 + problem.c * (jacobian.T @ cho_solve(gain, innovation, check_finite=False))
             step = np.abs(moved - x)
             step_mw = float(step[: 2 * n].max(initial=0.0))
+            before, size = size, max(
+                step_mw / settings.tolerance_mw, float(step[2 * n :].max(initial=0.0)) / settings.tolerance_pu
+            )
             worst = rows.labels[int(problem.rows[int(np.argmax((problem.values - h) ** 2 / problem.variances))])]
-            if step_mw < settings.tolerance_mw and step[2 * n :].max(initial=0.0) < settings.tolerance_pu:
+            if size < 1.0:
                 return _Solution(x, state, h, jacobian, gain, iteration)
+            if iteration > 1 and size**2 < before and (state := self.solve(moved)).converged:
+                # at this rate the next step would be below the tolerance: residuals follow from this linearisation
+                return _Solution(moved, state, h + jacobian @ (moved - x), jacobian, gain, iteration)
             x, state = self._damped(x, moved)
         raise DivergedEstimateError(iterations=settings.max_iterations, step_mw=step_mw, worst=worst)
 

@@ -75,6 +75,27 @@ def _step_bus(  # noqa: PLR0913, PLR0917  # as above
     return _finish(grid, work, has_pv, out)
 
 
+@njit(cache=True)
+def _voltages(  # noqa: PLR0913, PLR0917  # as above
+    grid_ints: IntArray,
+    grid_floats: FloatArray,
+    grid_complexes: ComplexArray,
+    work_ints: IntArray,
+    work_floats: FloatArray,
+    work_complexes: ComplexArray,
+    gen_vm: FloatArray,
+    ext_vm: FloatArray,
+) -> None:
+    grid = as_grid(grid_ints, grid_floats, grid_complexes)
+    work = as_work(work_ints, work_floats, work_complexes)
+    set_voltages(grid, work, gen_vm, ext_vm)
+
+
+def take_voltages(flat: Flat, gen_vm: FloatArray, ext_vm: FloatArray) -> None:
+    """Take over set points of generators and external grids. [pu]"""
+    _voltages(*flat, gen_vm, ext_vm)
+
+
 def solve_input(flat: Flat, parts: tuple[slice, ...], has_pv: bool, given: GridInput) -> GridState:
     """One full step for appliance powers.
 
