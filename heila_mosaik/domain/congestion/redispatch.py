@@ -141,6 +141,7 @@ def optimise(
     actions: tuple[Action, ...],
     limits: Limits,
     settings: RedispatchSettings | None = None,
+    start: FloatArray | None = None,
 ) -> Redispatch:
     """Find the cheapest adjustments that keep all limits.
 
@@ -151,6 +152,7 @@ def optimise(
         actions: Adjustments that may be used. (k,)
         limits: Limits to keep.
         settings: Settings.
+        start: Adjustments [P..., Q...] to begin at, for example those in force; cut to the ranges. (2k,)
     """
     settings = settings or RedispatchSettings()
     k = len(actions)
@@ -166,8 +168,14 @@ def optimise(
         return _answer(x, state, actions, before, before, Status.BEST_EFFORT, reason, 0)
     bus = np.array([action.bus for action in actions], dtype=np.int64)
     working = _Working(engine, limits, settings)
-    best = (_merit(before, 0.0), x, state, before)
-    rounds, cost = 0, 0.0
+    working.extend(state)
+    after = before
+    if start is not None:
+        x, state = _step(engine, p_mw, q_mvar, bus, x, np.clip(start, *_range(actions)))
+        after = _broken(state, engine, limits, settings)
+    cost = _cost(x, actions)
+    best = (_merit(after, cost), x, state, after)
+    rounds = 0
     for rounds in range(1, settings.max_rounds + 1):
         grown = working.extend(state)
         # the first round goes anywhere; later ones weigh the way, or they jump between answers of equal price
@@ -183,7 +191,7 @@ def optimise(
         if state.converged and (merit <= best[0] or moved < settings.tolerance_mw):
             best = (merit, x, state, after)
         settled = not after and abs(cost - cost_before) <= settings.tolerance_cost * max(cost, 1e-3)
-        if (moved < settings.tolerance_mw and not (grown and after)) or (settled and rounds > 1):
+        if (moved < settings.tolerance_mw and not (grown and after)) or (settled and (rounds > 1 or start is not None)):
             break
     _, x, state, after = best
     if state.converged:
@@ -193,6 +201,12 @@ def optimise(
         return _answer(x, state, actions, before, after, Status.SOLVED, reason, rounds)
     reason = f"{_exhausted(x, actions)}; least violation left: {_left(after)}"
     return _answer(x, state, actions, before, after, Status.BEST_EFFORT, reason, rounds)
+
+
+def _range(actions: tuple[Action, ...]) -> tuple[FloatArray, FloatArray]:
+    """Least and greatest adjustments [P..., Q...]. (2k,)"""
+    lower = np.array([action.p_min_mw for action in actions] + [action.q_min_mvar for action in actions])
+    return lower, np.array([action.p_max_mw for action in actions] + [action.q_max_mvar for action in actions])
 
 
 def _applied(p_mw: FloatArray, q_mvar: FloatArray, bus: IntArray, x: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -249,6 +263,7 @@ def _linearise(
     loading = np.concatenate((state.line_loading_percent[lines], state.trafo_loading_percent[trafos]))
     allowed = np.concatenate((limits.line_percent[lines], limits.trafo_percent[trafos]))
     factor = (100.0 * loading / (np.maximum(size, 1e-12) * allowed))[:, None]
+    lower, upper = _range(actions)
     price_up = np.array([action.price_up for action in actions] + [action.price_q for action in actions])
     price_down = np.array([action.price_down for action in actions] + [action.price_q for action in actions])
     highest = max(float(np.abs(np.concatenate((price_up, price_down))).max()), 1.0)
@@ -259,8 +274,8 @@ def _linearise(
         imag=factor * by_action[imag_rows],
         real0=factor[:, 0] * at_zero[real_rows],
         imag0=factor[:, 0] * at_zero[imag_rows],
-        lower=np.array([action.p_min_mw for action in actions] + [action.q_min_mvar for action in actions]),
-        upper=np.array([action.p_max_mw for action in actions] + [action.q_max_mvar for action in actions]),
+        lower=lower,
+        upper=upper,
         price_up=price_up,
         price_down=price_down,
         penalty=working.settings.penalty * highest,

@@ -259,8 +259,9 @@ class Estimator:
             moved = problem.x0 + problem.c * (jacobian.T @ cho_solve(gain, innovation, check_finite=False))
             step = np.abs(moved - x)
             step_mw = float(step[: 2 * n].max(initial=0.0))
-            before, size = size, max(
-                step_mw / settings.tolerance_mw, float(step[2 * n :].max(initial=0.0)) / settings.tolerance_pu
+            before, size = (
+                size,
+                max(step_mw / settings.tolerance_mw, float(step[2 * n :].max(initial=0.0)) / settings.tolerance_pu),
             )
             worst = rows.labels[int(problem.rows[int(np.argmax((problem.values - h) ** 2 / problem.variances))])]
             if size < 1.0:

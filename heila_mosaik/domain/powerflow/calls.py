@@ -76,7 +76,7 @@ def _step_bus(  # noqa: PLR0913, PLR0917  # as above
 
 
 @njit(cache=True)
-def _voltages(  # noqa: PLR0913, PLR0917  # as above
+def _voltages(  # as above
     grid_ints: IntArray,
     grid_floats: FloatArray,
     grid_complexes: ComplexArray,
