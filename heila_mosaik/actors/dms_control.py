@@ -117,7 +117,8 @@ class Controller:
                 self._note(out, f"no reserve can be called; worst {broken[0]}" if broken else "")
                 return None
         actions = tuple(self._action(reserve, now) for reserve in ready)
-        answer = optimise(self.estimator.engine, p_bus, q_bus, actions, self.kept)
+        present = np.array([self._present(reserve.id) for reserve in ready]).reshape(-1, 2).T.ravel()
+        answer = optimise(self.estimator.engine, p_bus, q_bus, actions, self.kept, start=present)
         # margins that cannot be kept are no congestion yet
         broken = violations(answer.state, self.estimator.engine.network, self.limits) if answer.after else ()
         self._note(out, answer.reason if broken else "")

@@ -159,18 +159,15 @@ def optimise(
     x = np.zeros(2 * k)
     state = engine.solve_bus(p_mw, q_mvar)
     before = _broken(state, engine, limits, settings)
-    if not state.converged:
-        return _answer(x, state, actions, before, before, Status.FAILED, "the power flow has no solution", 0)
-    if not before:
-        return _answer(x, state, actions, before, before, Status.NOT_NEEDED, "all limits hold without adjustment", 0)
-    if not k:
-        reason = f"no flexibility is available; {_left(before)}"
-        return _answer(x, state, actions, before, before, Status.BEST_EFFORT, reason, 0)
+    decided = _decided(state, before, k)
+    if decided is not None:
+        return _answer(x, state, actions, before, before, *decided, 0)
     bus = np.array([action.bus for action in actions], dtype=np.int64)
     working = _Working(engine, limits, settings)
     working.extend(state)
     after = before
-    if start is not None:
+    warm = start is not None
+    if warm:
         x, state = _step(engine, p_mw, q_mvar, bus, x, np.clip(start, *_range(actions)))
         after = _broken(state, engine, limits, settings)
     cost = _cost(x, actions)
@@ -191,7 +188,7 @@ def optimise(
         if state.converged and (merit <= best[0] or moved < settings.tolerance_mw):
             best = (merit, x, state, after)
         settled = not after and abs(cost - cost_before) <= settings.tolerance_cost * max(cost, 1e-3)
-        if (moved < settings.tolerance_mw and not (grown and after)) or (settled and (rounds > 1 or start is not None)):
+        if (moved < settings.tolerance_mw and not (grown and after)) or (settled and (rounds > 1 or warm)):
             break
     _, x, state, after = best
     if state.converged:
@@ -201,6 +198,15 @@ def optimise(
         return _answer(x, state, actions, before, after, Status.SOLVED, reason, rounds)
     reason = f"{_exhausted(x, actions)}; least violation left: {_left(after)}"
     return _answer(x, state, actions, before, after, Status.BEST_EFFORT, reason, rounds)
+
+
+def _decided(state: GridState, before: tuple[Violation, ...], k: int) -> tuple[Status, str] | None:
+    """Outcome and reason where nothing can or need be optimised."""
+    if not state.converged:
+        return Status.FAILED, "the power flow has no solution"
+    if not before:
+        return Status.NOT_NEEDED, "all limits hold without adjustment"
+    return None if k else (Status.BEST_EFFORT, f"no flexibility is available; {_left(before)}")
 
 
 def _range(actions: tuple[Action, ...]) -> tuple[FloatArray, FloatArray]:
@@ -223,9 +229,9 @@ def _step(
         candidate = x + share * (target - x)
         state = engine.solve_bus(*_applied(p_mw, q_mvar, bus, candidate))
         if state.converged:
-            break
+            return candidate, state
         share *= 0.5
-    return candidate, state
+    return x, engine.solve_bus(*_applied(p_mw, q_mvar, bus, x))
 
 
 def _linearise(
