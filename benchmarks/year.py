@@ -51,12 +51,12 @@ class Row:
 
 
 def make_scenario(days: int, grid: str) -> Scenario:
-    """A study of ``days`` days from the first of January, quarter hours, every actor at work."""
+    """A study of ``days`` days from the first of January local time, quarter hours, every actor at work."""
     return Scenario.model_validate(
         {
             "name": f"days_{days}",
             "grid": grid,
-            "start": "2016-01-01T00:00:00+00:00",
+            "start": "2015-12-31T23:00:00+00:00",
             "duration_h": 24 * days,
             "step_s": 900,
             "growth": {"der": 1.2},

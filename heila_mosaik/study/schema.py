@@ -122,7 +122,9 @@ class Dms(Part):
         default=0.002, le=0.05, description="Distance to the limit the DMS keeps. [pu]"
     )
     loading_dead_band_percent: NotNegative = Field(
-        default=2.0, le=50.0, description="Distance to the loading limit the DMS keeps. [%]"
+        default=3.0,
+        le=50.0,
+        description="Distance to the loading limit the DMS keeps: three standard uncertainties of 1 % telemetry. [%]",
     )
     harm_check: bool = Field(default=True, description="AC check that withholds activations which would harm others.")
 
