@@ -1,18 +1,27 @@
 """A live host gives the answers the study gave, and goes on after it was killed as if nothing had happened."""
 
 import asyncio
+import pickle
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
 from heila_mosaik.actors.base import Outbox
 from heila_mosaik.bridges.clock import ManualClock, PacedClock
 from heila_mosaik.bridges.host import HostSettings, LiveHost
-from heila_mosaik.bridges.recovery import recover, take_snapshot
+from heila_mosaik.bridges.recovery import _read, recover, take_snapshot
 from heila_mosaik.bridges.store import Store, StoreError, StoreInUseError, StoreMismatchError
 from heila_mosaik.bridges.store_rows import Handing
-from heila_mosaik.domain.information import ActivationNotification, ActivationRefusal, ControlSignal, Message
+from heila_mosaik.domain.information import (
+    ActivationNotification,
+    ActivationRefusal,
+    ControlSignal,
+    Measurements,
+    Message,
+)
+from heila_mosaik.domain.quantities import Quality, Quantity
 
 START = datetime(2016, 8, 22, 4, tzinfo=UTC)
 
@@ -112,9 +121,7 @@ def test_full_disk_stops_the_actor_and_nothing_leaves_until_it_can_be_written(ta
 
     async def story():
         with pytest.raises(StoreError, match="full"):
-            for _, inbox, *_ in steps[10:]:
-                for message in inbox:
-                    live.host.accept(message)
+            accept_all(live.host, steps[10:])
         now = steps[10][0]
         task = asyncio.create_task(live.host.take(now, live.store.pending(), big_frame(now)))
         while not live.host.state.failure:
@@ -131,10 +138,13 @@ def test_full_disk_stops_the_actor_and_nothing_leaves_until_it_can_be_written(ta
     live.store.close()
 
 
-def big_frame(now):
-    from heila_mosaik.domain.information import Measurements
-    from heila_mosaik.domain.quantities import Quality, Quantity
+def accept_all(host, steps):
+    for _, inbox, *_ in steps:
+        for message in inbox:
+            host.accept(message)
 
+
+def big_frame(now):
     count = 5000
     return Measurements(
         id="frame", source="x", at=now, elements=("other",) * count, quantities=(Quantity.ACTIVE_POWER,) * count,
@@ -156,22 +166,19 @@ def test_stores_of_others_are_refused(tapes, fresh, tmp_path):
     # a journal that comes out differently is no base to go on from
     with Store(path, "ams") as store:
         store._db.execute("UPDATE steps SET digest = 'x' WHERE step = 2")
-        with pytest.raises(StoreMismatchError, match="step 2 .* differently"):
+        with pytest.raises(StoreMismatchError, match=r"step 2 .* differently"):
             recover(fresh("ams"), store)
     assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_snapshot_names_no_code_but_ours(tapes):
-    import pickle
-
     class Evil:
         def __reduce__(self):
             return print, ("executed",)
 
+    evil = pickle.dumps(Evil())
     with pytest.raises(pickle.UnpicklingError, match=r"builtins\.print"):
-        from heila_mosaik.bridges.recovery import _read
-
-        _read(pickle.dumps(Evil()))
+        _read(evil)
     # the control room holds a compiled grid: it is brought back from its journal alone
     assert take_snapshot(tapes["dms"].actor) is None
     assert take_snapshot(tapes["spp"].actor) is not None
@@ -192,10 +199,8 @@ class Device:
 
 
 def order(number, start_min=0, stop_min=10, **what):
-    body = ControlSignal(
-        id=f"c{number}", target="cb", start=START + timedelta(minutes=start_min), stop=START + timedelta(minutes=stop_min),
-        **what,
-    )  # fmt: skip
+    start, stop = START + timedelta(minutes=start_min), START + timedelta(minutes=stop_min)
+    body = ControlSignal(id=f"c{number}", target="cb", start=start, stop=stop, **what)
     return Message(id=f"m-{number}", sender="m", receiver="ied", sent_at=START, body=body)
 
 
@@ -298,7 +303,7 @@ def test_it_runs_on_its_clock_and_stops_gracefully(tmp_path):
         await task
 
     run(story())
-    gaps = [(b - a).total_seconds() for a, b in zip(ticks, ticks[1:], strict=False)]
+    gaps = [(b - a).total_seconds() for a, b in pairwise(ticks)]
     assert all(gap >= 0 for gap in gaps)
     assert max(gaps[:4]) >= 30.0
     assert live.store.snapshot() is None, "a class of a test module is not ours"
