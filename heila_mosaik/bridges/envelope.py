@@ -129,14 +129,14 @@ class Envelope:
     Attributes:
         keys: Its private keys.
         trust: Public keys of the others; replace it after a rotation.
-        replay: Identities seen.
+        replay: Identities seen; ``None`` when a store remembers them together with the messages.
         clock: Wall clock. [s since 1970]
         refused: Count by reason.
     """
 
     keys: KeySet
     trust: Trust
-    replay: ReplayStore = field(default_factory=ReplayStore)
+    replay: ReplayStore | None = field(default_factory=ReplayStore)
     clock: Callable[[], float] = time.time
     refused: Counter[str] = field(default_factory=Counter)
 
@@ -207,7 +207,8 @@ class Envelope:
         expires_at, jti = self._check_claims(header)
         if encrypted:
             payload = self._decrypt(payload)
-        self.replay.claim(issuer, jti, expires_at + SKEW_S, self.clock())
+        if self.replay is not None:
+            self.replay.claim(issuer, jti, expires_at + SKEW_S, self.clock())
         return Opened(payload=payload, issuer=issuer, jti=jti, expires_at=expires_at)
 
     def _verify(self, payload: bytes, signature: str, key: object) -> None:

@@ -39,6 +39,12 @@ class Wire:
             RefusedError: If anything is wrong; also if the body speaks for another than the signer or is for another
                 than the audience (else a peer could sign again what it did not write).
         """
+        return self.open_sealed(payload, signature, encrypted=encrypted, content_type=content_type)[0]
+
+    def open_sealed(
+        self, payload: bytes, signature: str, *, encrypted: bool, content_type: str = CONTENT_TYPE
+    ) -> tuple[Message, Opened]:
+        """The same, with the identity and expiry of the sending, which a store remembers together with the message."""
         opened = self.envelope.open(payload, signature, encrypted=encrypted)
         try:
             message = read_message(opened.payload, content_type)
@@ -46,7 +52,7 @@ class Wire:
         except RefusedError as error:
             self.envelope.refused[error.reason] += 1
             raise
-        return message
+        return message, opened
 
     def _same(self, message: Message, opened: Opened) -> None:
         if message.sender != opened.issuer:

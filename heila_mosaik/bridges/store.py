@@ -14,6 +14,7 @@ import os
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -22,6 +23,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from heila_mosaik.actors.base import Outcome
+from heila_mosaik.bridges.smartapi_refusal import Refusal, RefusedError
 from heila_mosaik.bridges.store_rows import (
     LAYOUT,
     TABLES,
@@ -43,6 +45,7 @@ from heila_mosaik.bridges.store_rows import (
 from heila_mosaik.domain.information import Message
 from heila_mosaik.errors import HeilaError
 
+CLAIMS_MAX = 500_000
 _BUSY_S = 10.0
 
 
@@ -104,6 +107,7 @@ class Store:
     def __init__(self, path: Path | str, actor: str, *, settings: str = "", durable: bool = True) -> None:
         self.path, self.actor = Path(path), actor
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.claims_max = CLAIMS_MAX
         self._lock = threading.RLock()
         self._guard = _lock_file(self.path)
         try:
@@ -111,6 +115,8 @@ class Store:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
             self._db = sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=_BUSY_S)
             self._prepare(settings, durable=durable)
+            counted = self._db.execute("SELECT issuer, count(*) FROM replay GROUP BY issuer")
+            self._claims: Counter[str] = Counter(dict(counted.fetchall()))
         except sqlite3.Error as error:
             self._guard.close()
             raise StoreError(self.path, str(error)) from error
@@ -180,19 +186,31 @@ class Store:
 
         Raises:
             StoreError: If it could not be written; the sender must not be told that it arrived.
+        RefusedError: If there are too many unexpired messages of this sender.
         """
         with self._transaction() as db:
-            if jti:
-                claimed = db.execute(
-                    "INSERT OR IGNORE INTO replay VALUES(?, ?, ?)", (message.sender, jti, forget_at)
-                ).rowcount
-                if not claimed:
-                    return False
+            if jti and not self._claim(message.sender, jti, forget_at):
+                return False
             row = (message.sender, message.id, type(message.body).__name__, pack_message(message), via, time.time_ns())
             added = db.execute(
                 "INSERT OR IGNORE INTO inbox(sender, id, kind, message, via, received_ns) VALUES(?, ?, ?, ?, ?, ?)", row
             )
             return added.rowcount == 1
+
+    def _claim(self, issuer: str, jti: str, forget_at: float) -> bool:
+        """Remember a sending until it has expired; bounded by issuer, and full means refuse."""
+        if self._claims[issuer] >= self.claims_max:
+            self._db.execute("DELETE FROM replay WHERE issuer = ? AND forget_at < ?", (issuer, time.time()))
+            self._claims[issuer] = self._db.execute(
+                "SELECT count(*) FROM replay WHERE issuer = ?", (issuer,)
+            ).fetchone()[0]
+            if self._claims[issuer] >= self.claims_max:
+                raise RefusedError(Refusal.REPLAY_STORE_FULL, f"too many messages of {issuer} under way",
+                                   remedy="send slower, or with a shorter lifetime")  # fmt: skip
+        row = (issuer, jti, forget_at)
+        claimed = self._db.execute("INSERT OR IGNORE INTO replay VALUES(?, ?, ?)", row).rowcount
+        self._claims[issuer] += claimed
+        return claimed == 1
 
     def knows(self, sender: str, identity: str) -> bool:
         """Whether a message has been accepted."""

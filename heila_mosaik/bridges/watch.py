@@ -21,6 +21,9 @@ from heila_mosaik.domain.information import (
     VerificationNotification,
 )
 
+GROUPS = ("control", "activation", "refusal", "reserve", "plan", "measurement", "verification")
+"""First part of the names of :func:`watched`."""
+
 _FOREVER = timedelta(days=3650)
 
 
