@@ -8,6 +8,7 @@ thing has replaced is given up, because it would overtake its successor.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -188,10 +189,10 @@ class Courier:
                 self.write()
                 pause = min((one.again_at - time.monotonic() for one in self._open.values()), default=_WRITE_S)
                 self._wake.clear()
-                try:
-                    await asyncio.wait_for(self._wake.wait(), max(0.001, min(_WRITE_S, pause)))
-                except TimeoutError:
-                    continue
+                # not wait_for: before Python 3.12 it may swallow a cancellation
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(max(0.001, min(_WRITE_S, pause))):
+                        await self._wake.wait()
         finally:
             self.write()
 

@@ -8,6 +8,7 @@ moment: :func:`heila_mosaik.bridges.recovery.recover` brings the actor back, the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
@@ -205,12 +206,10 @@ class LiveHost:
         if self._frames or pause <= 0 or self.store.backlog():
             await asyncio.sleep(0)
             return
-        try:
-            await asyncio.wait_for(self._news.wait(), pause)
-        except TimeoutError:
-            pass
-        finally:
-            self._news.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._news.wait()
+        self._news.clear()
 
     async def take(
         self, now: datetime, inbox: Sequence[Received], measurements: Measurements | None = None, tag: str = ""

@@ -307,6 +307,7 @@ class LiveNode:
         if self.client is not None and self.directory is not None:
             for peer in self.settings.https:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.client.register(peer, self.directory, self._about), _NAG_S)
+                    async with asyncio.timeout(_NAG_S):
+                        await self.client.register(peer, self.directory, self._about)
         await asyncio.sleep(_GRACE_S)
         self.envelope.keys = new
