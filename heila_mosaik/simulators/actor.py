@@ -10,25 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import mosaik_api_v3
-
 from heila_mosaik.domain.information import Measurements
+from heila_mosaik.simulators.base import SingleEntity
 from heila_mosaik.simulators.exchange import Cycle, Exchange
 
-META: dict[str, Any] = {
-    "api_version": "3.0",
-    "type": "time-based",
-    "models": {
-        "Host": {
-            "public": True,
-            "params": [],
-            "attrs": ["measurements", "controls", "deliveries", "records"],
-        }
-    },
-}
+ATTRIBUTES = ("measurements", "controls", "deliveries", "records")
 
 
-class ActorHost(mosaik_api_v3.Simulator):
+class ActorHost(SingleEntity):
     """Steps an :class:`~heila_mosaik.simulators.exchange.Exchange` on mosaik's clock.
 
     Attributes of the entity ``Host``:
@@ -39,8 +28,12 @@ class ActorHost(mosaik_api_v3.Simulator):
         records (out): List of :class:`~heila_mosaik.actors.base.Record`.
     """
 
+    model = "Host"
+    eid = "host"
+
     def __init__(self) -> None:
-        super().__init__({**META, "models": {"Host": dict(META["models"]["Host"])}})
+        super().__init__({"api_version": "3.0", "type": "time-based", "models": {}})
+        self.offer(ATTRIBUTES)
         self._cycle = Cycle()
 
     def init(
@@ -64,25 +57,18 @@ class ActorHost(mosaik_api_v3.Simulator):
             probes: Further outputs, read from actors after each step, by attribute name.
         """
         self._probes = dict(probes or {})
-        self.meta["models"]["Host"]["attrs"] = [*META["models"]["Host"]["attrs"], *self._probes]
-        self._exchange, self._start, self._step_s = exchange, start, step_s
-        self._resolution = time_resolution
-        return self.meta
-
-    def create(self, num: int, model: str, **model_params: Any) -> list[dict[str, Any]]:  # noqa: ARG002
-        """Create the one entity ``Host``."""
-        if num != 1:
-            raise ValueError(f"an ActorHost has exactly one entity {model}, not {num}")
-        return [{"eid": "host", "type": model}]
+        self.keep_time(start, step_s, time_resolution)
+        self._exchange = exchange
+        return self.offer([*ATTRIBUTES, *self._probes])
 
     def step(self, time: int, inputs: dict[str, Any], max_advance: int) -> int:  # noqa: ARG002
         """Hand over measurements and run the actors until the next step."""
         fresh: dict[str, Measurements] = {}
         for given in inputs.get("host", {}).get("measurements", {}).values():
             fresh.update(given or {})
-        now = self._start + timedelta(seconds=time * self._resolution)
+        now = self.now(time)
         self._cycle = self._exchange.advance(now, now + timedelta(seconds=self._step_s), fresh)
-        return time + round(self._step_s / self._resolution)
+        return self.following(time)
 
     def get_data(self, outputs: dict[str, list[str]]) -> dict[str, Any]:
         """Controls, deliveries and records of the last step."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Literal
 
+import mosaik_api_v3
 import numpy as np
-
-from heila_mosaik.domain.information import ControlSignal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,3 +91,44 @@ def control_signal(given: ControlSignal | Mapping[str, Any]) -> ControlSignal:
         if isinstance(values[key], str):
             values[key] = datetime.fromisoformat(values[key])
     return ControlSignal(**values)
+
+
+class SingleEntity(mosaik_api_v3.Simulator):
+    """A time-based simulator with one model, one entity and a fixed period: it keeps the clock and creates the entity.
+
+    Attributes:
+        model: Name of the model.
+        eid: Identity of the entity.
+    """
+
+    model: ClassVar[str]
+    eid: ClassVar[str]
+
+    def keep_time(self, start: datetime, step_s: int, time_resolution: float) -> None:
+        """Take the clock.
+
+        Args:
+            start: Simulated time at mosaik time 0, aware UTC.
+            step_s: Period. [s]
+            time_resolution: Length of one mosaik time unit. [s]
+        """
+        self._start, self._step_s, self._resolution = start, step_s, time_resolution
+
+    def offer(self, attributes: Iterable[str]) -> dict[str, Any]:
+        """META with these attributes of the entity, for what is only known at ``init``."""
+        self.meta["models"] = {self.model: {"public": True, "params": [], "attrs": list(attributes)}}
+        return self.meta  # type: ignore[no-any-return]
+
+    def create(self, num: int, model: str, **model_params: Any) -> Any:  # noqa: ARG002
+        """Create the one entity."""
+        if num != 1:
+            raise ValueError(f"{type(self).__name__} has exactly one entity {model}, not {num}")
+        return [{"eid": self.eid, "type": model}]
+
+    def now(self, time: int) -> datetime:
+        """Simulated time of a mosaik time."""
+        return self._start + timedelta(seconds=time * self._resolution)
+
+    def following(self, time: int) -> int:
+        """Mosaik time of the next step."""
+        return time + round(self._step_s / self._resolution)

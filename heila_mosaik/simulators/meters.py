@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
-
-import mosaik_api_v3
 
 from heila_mosaik.domain.information import Measurements
 from heila_mosaik.domain.quantities import Quality, Quantity
 from heila_mosaik.domain.streams import stream
+from heila_mosaik.simulators.base import SingleEntity
 
 _COLUMNS = {
     "P[MW]": Quantity.ACTIVE_POWER,
@@ -68,7 +67,7 @@ class Terminals:
         return {f"{table}_{name}": values for table, values in out.items()}
 
 
-class Meters(mosaik_api_v3.Simulator):
+class Meters(SingleEntity):
     """Meters of the microgrids.
 
     Entity ``Meters``: inputs ``P[MW]``, ``Q[MVar]``, ``soc[%]``, ``P_min[MW]``, ``P_max[MW]`` (lists over resources)
@@ -77,6 +76,9 @@ class Meters(mosaik_api_v3.Simulator):
     :class:`~heila_mosaik.domain.information.Measurements`), ``pcc_P[MW]`` and ``pcc_Q[MVar]`` (list over microgrids),
     ``pcc`` (mapping from (microgrid, quantity) to value) and ``load_P[MW]`` ... ``storage_Q[MVar]`` for the grid.
     """
+
+    model = "Meters"
+    eid = "meters"
 
     def __init__(self) -> None:
         super().__init__({"api_version": "3.0", "type": "time-based", "models": {}})
@@ -108,7 +110,8 @@ class Meters(mosaik_api_v3.Simulator):
             seed: Root of the meters' random streams.
         """
         self._resources, self._controllers, self._terminals = tuple(resources), tuple(controllers), terminals
-        self._start, self._step_s, self._noise, self._resolution = start, step_s, noise, time_resolution
+        self.keep_time(start, step_s, time_resolution)
+        self._noise = noise
         self._streams = {c.name: stream(seed, f"meter {c.name}") for c in controllers}
         self._microgrids = tuple(dict.fromkeys(c.microgrid for c in controllers))
         self._breakers = {name: f"switch.{switch}" for name, switch in terminals.breakers.items()}
@@ -119,20 +122,13 @@ class Meters(mosaik_api_v3.Simulator):
         self._count = 0
         vectors = [f"{table}_{name}" for table in terminals.sizes for name in _METERED]
         attrs = [*_COLUMNS, "positions", "measurements", "pcc_P[MW]", "pcc_Q[MVar]", "pcc", *vectors]
-        self.meta["models"] = {"Meters": {"public": True, "params": [], "attrs": attrs}}
-        return self.meta
-
-    def create(self, num: int, model: str, **model_params: Any) -> list[dict[str, Any]]:  # noqa: ARG002
-        """Create the one entity ``Meters``."""
-        if num != 1:
-            raise ValueError(f"Meters has exactly one entity {model}, not {num}")
-        return [{"eid": "meters", "type": model}]
+        return self.offer(attrs)
 
     def step(self, time: int, inputs: dict[str, Any], max_advance: int) -> int:  # noqa: ARG002
         """Read all meters."""
         given = inputs["meters"]
         columns = {name: next(iter(given[name].values())) for name in _COLUMNS}
-        at = self._start + timedelta(seconds=time * self._resolution)
+        at = self.now(time)
         for found in given.get("positions", {}).values():
             self._closed = found or {}
         self._count += 1
@@ -147,7 +143,7 @@ class Meters(mosaik_api_v3.Simulator):
             **self._terminals.vectors("P[MW]", columns["P[MW]"]),
             **self._terminals.vectors("Q[MVar]", columns["Q[MVar]"]),
         }
-        return time + round(self._step_s / self._resolution)
+        return self.following(time)
 
     def get_data(self, outputs: dict[str, list[str]]) -> dict[str, Any]:
         """Readings of the last step."""

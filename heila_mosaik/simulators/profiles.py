@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-import mosaik_api_v3
-
 from heila_mosaik.domain.profiles import Follower, ProfileTable
+from heila_mosaik.simulators.base import SingleEntity
 
 
-class Profiles(mosaik_api_v3.Simulator):
+class Profiles(SingleEntity):
     """Gives bulk powers for the grid and raw profile values at each step.
 
     Entity ``Profiles`` has one output per follower (for example ``load_P[MW]``: list over the table's elements) and
     ``exogenous``: mapping from profile name to its value.
     """
+
+    model = "Profiles"
+    eid = "profiles"
 
     def __init__(self) -> None:
         super().__init__({"api_version": "3.0", "type": "time-based", "models": {}})
@@ -41,23 +43,16 @@ class Profiles(mosaik_api_v3.Simulator):
             start: Simulated time at mosaik time 0, aware UTC.
             step_s: Period. [s]
         """
-        self._table, self._followers, self._start, self._step_s = table, dict(followers), start, step_s
-        self._resolution = time_resolution
+        self.keep_time(start, step_s, time_resolution)
+        self._table, self._followers = table, dict(followers)
         self._values = table.at(start)
         attrs = [*self._followers, "exogenous"]
-        self.meta["models"] = {"Profiles": {"public": True, "params": [], "attrs": attrs}}
-        return self.meta
-
-    def create(self, num: int, model: str, **model_params: Any) -> list[dict[str, Any]]:  # noqa: ARG002
-        """Create the one entity ``Profiles``."""
-        if num != 1:
-            raise ValueError(f"Profiles has exactly one entity {model}, not {num}")
-        return [{"eid": "profiles", "type": model}]
+        return self.offer(attrs)
 
     def step(self, time: int, inputs: dict[str, Any], max_advance: int) -> int:  # noqa: ARG002
         """Read the row of the step."""
-        self._values = self._table.at(self._start + timedelta(seconds=time * self._resolution))
-        return time + round(self._step_s / self._resolution)
+        self._values = self._table.at(self.now(time))
+        return self.following(time)
 
     def get_data(self, outputs: dict[str, list[str]]) -> dict[str, Any]:
         """Powers and profile values of the step."""

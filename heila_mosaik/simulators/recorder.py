@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Protocol
 
-import mosaik_api_v3
-
 from heila_mosaik.actors.base import Record
+from heila_mosaik.simulators.base import SingleEntity
 from heila_mosaik.simulators.network import ARRIVED, Delivery
 
 
@@ -25,12 +24,15 @@ class Sink(Protocol):
 Append = Callable[[int, Any], None]
 
 
-class Recorder(mosaik_api_v3.Simulator):
+class Recorder(SingleEntity):
     """Writes its inputs; has no outputs.
 
     Entity ``Recorder`` accepts the attributes ``deliveries``, ``records`` and one attribute per series table.
     A table's value is a sequence of numbers in the order of the table's columns.
     """
+
+    model = "Recorder"
+    eid = "recorder"
 
     def __init__(self) -> None:
         super().__init__({"api_version": "3.0", "type": "time-based", "models": {}})
@@ -57,22 +59,15 @@ class Recorder(mosaik_api_v3.Simulator):
             step_s: Recording period. [s]
             tick: Called with the simulated time after each step, for progress.
         """
-        self._sink, self._tables, self._start, self._step_s = sink, dict(tables), start, step_s
-        self._resolution, self._tick = time_resolution, tick
+        self.keep_time(start, step_s, time_resolution)
+        self._sink, self._tables, self._tick = sink, dict(tables), tick
         attrs = ["deliveries", "records", *self._tables]
-        self.meta["models"] = {"Recorder": {"public": True, "params": [], "attrs": attrs}}
-        return self.meta
-
-    def create(self, num: int, model: str, **model_params: Any) -> list[dict[str, Any]]:  # noqa: ARG002
-        """Create the one entity ``Recorder``."""
-        if num != 1:
-            raise ValueError(f"a Recorder has exactly one entity {model}, not {num}")
-        return [{"eid": "recorder", "type": model}]
+        return self.offer(attrs)
 
     def step(self, time: int, inputs: dict[str, Any], max_advance: int) -> int:  # noqa: ARG002
         """Write what came in."""
         given = inputs.get("recorder", {})
-        now = self._start + timedelta(seconds=time * self._resolution)
+        now = self.now(time)
         epoch_s = round(now.timestamp())
         for name, append in self._tables.items():
             for values in given.get(name, {}).values():
@@ -82,7 +77,7 @@ class Recorder(mosaik_api_v3.Simulator):
             self._sink.record(record)
         if self._tick is not None:
             self._tick(now)
-        return time + round(self._step_s / self._resolution)
+        return self.following(time)
 
     def get_data(self, outputs: dict[str, list[str]]) -> dict[str, Any]:  # noqa: ARG002
         """Nothing: a recorder has no outputs."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
-
-import mosaik_api_v3
 
 from heila_mosaik.domain.information import Measurements
 from heila_mosaik.domain.telemetry import MeasurementModel
-from heila_mosaik.simulators.base import Attribute, Model, meta
+from heila_mosaik.simulators.base import Attribute, Model, SingleEntity, meta
 
 MODELS = (
     Model(
@@ -24,8 +22,11 @@ MODELS = (
 )
 
 
-class Telemetry(mosaik_api_v3.Simulator):
+class Telemetry(SingleEntity):
     """Measures the grid with noise, delay and dropout as its :class:`MeasurementModel` declares."""
+
+    model = "Telemetry"
+    eid = "telemetry"
 
     def __init__(self) -> None:
         super().__init__(meta("time-based", MODELS))
@@ -50,25 +51,19 @@ class Telemetry(mosaik_api_v3.Simulator):
             start: Simulated time at mosaik time 0, aware UTC.
             step_s: Period. [s]
         """
-        self._model, self._receiver, self._start, self._step_s = model, receiver, start, step_s
-        self._resolution = time_resolution
+        self.keep_time(start, step_s, time_resolution)
+        self._model, self._receiver = model, receiver
         self._measured: Measurements | None = None
         return self.meta
-
-    def create(self, num: int, model: str, **model_params: Any) -> Any:  # noqa: ARG002
-        """Create the one entity ``Telemetry``."""
-        if num != 1:
-            raise ValueError(f"Telemetry has exactly one entity {model}, not {num}")
-        return [{"eid": "telemetry", "type": model}]
 
     def step(self, time: int, inputs: Any, max_advance: int) -> int:  # noqa: ARG002
         """Measure."""
         given = inputs["telemetry"]
         handed = {key: value for source in given.get("pcc", {}).values() for key, value in source.items()}
-        now = self._start + timedelta(seconds=time * self._resolution)
+        now = self.now(time)
         at = {key: value for source in given.get("positions", {}).values() for key, value in source.items()}
         self._measured = self._model.measure(now, next(iter(given["state"].values())), handed, at)
-        return time + round(self._step_s / self._resolution)
+        return self.following(time)
 
     def get_data(self, outputs: dict[str, list[str]]) -> Any:
         """Measurements of the last step."""

@@ -167,7 +167,7 @@ def optimise(
     working.extend(state)
     after = before
     warm = start is not None
-    if warm:
+    if start is not None:
         x, state = _step(engine, p_mw, q_mvar, bus, x, np.clip(start, *_range(actions)))
         after = _broken(state, engine, limits, settings)
     cost = _cost(x, actions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -64,7 +65,7 @@ class EnergyBook:
         return self.electric_mwh + self.harvested_mwh - self.useful_mwh - self.losses_mwh - self.stored_mwh
 
 
-class Resource:
+class Resource(ABC):
     """Base of the resource models.
 
     Attributes:
@@ -83,6 +84,7 @@ class Resource:
         self.q_mvar = 0.0
         self._dt_h = 0.25
 
+    @abstractmethod
     def step(self, now: datetime, dt_s: float, setpoint: Setpoint, exogenous: Exogenous) -> tuple[float, float]:
         """Advance over ``[now, now + dt_s)``.
 
@@ -95,11 +97,10 @@ class Resource:
         Returns:
             Active and reactive power during the step, consumption positive. [MW], [MVar]
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def limits(self, now: datetime) -> Limits:
         """Powers that can be held for one more step of the last length from ``now``."""
-        raise NotImplementedError
 
     def state(self) -> Mapping[str, float]:
         """Measurable state, keys with units (``soc_percent``, ``e_mwh`` ...)."""

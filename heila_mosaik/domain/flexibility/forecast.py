@@ -1,26 +1,14 @@
-"""Flexibility of resources and microgrids: PQ envelopes with energy that can really be delivered.
-
-An :class:`Envelope` promises: *any* call that stays within the power range of every interval and, in all, within
-``energy_up_mwh`` (consumption lowered) and ``energy_down_mwh`` (consumption raised) can be followed, in any order.
-
-* Storage-like resources (battery, heat pump) are linear systems with non-negative memory: what was added can only
-  help later withdrawals, so the energy above the floor along the plan, taken at the worst conversion, is a safe budget.
-* A sum of resources cannot promise the sum of the energies: called at full power, the one with the shortest duration
-  runs dry first (Evans, Tindemans and Angeli 2018, doi 10.1109/TPWRS.2018.2849858).  :func:`aggregate` therefore first
-  narrows each power range to what can be held for ``hold_h`` and promises only the energy that the shares of the
-  members allow; :mod:`heila_mosaik.domain.dispatch` spreads calls so that the promise holds.
-"""
+"""Envelope of each kind of resource from its state and what is expected of the surroundings."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import ndtr
 
-from heila_mosaik.domain.information import PQProfile
+from heila_mosaik.domain.flexibility.envelope import Envelope, ExogenousForecast, FlexibilitySettings
 from heila_mosaik.domain.quantities import FloatArray
 from heila_mosaik.domain.resources import (
     BatterySpec,
@@ -35,101 +23,7 @@ from heila_mosaik.domain.resources.heat_pump import cop_at, heat_demand
 from heila_mosaik.domain.resources.pv import relative_output
 from heila_mosaik.domain.timegrid import TimeGrid
 
-TINY = 1e-9
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExogenousForecast:
-    """What is expected of the surroundings.
-
-    Attributes:
-        grid: Time grid of all series.
-        temperature_c: Air temperature. [°C] (n,)
-        irradiance_w_per_m2: Irradiance. [W/m²] (n,)
-        profiles: Relative value of profiles by resource name; a resource that has none here follows the weather (PV)
-            or its rating (load). [1] (n,) each
-    """
-
-    grid: TimeGrid
-    temperature_c: FloatArray
-    irradiance_w_per_m2: FloatArray
-    profiles: Mapping[str, FloatArray] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlexibilitySettings:
-    """How carefully flexibility is promised.
-
-    Attributes:
-        hold_h: Time for which the whole power range can be held. [h]
-        firm_share: Share of the forecast PV feed-in that is promised as curtailable. [1]
-        ev_quantile: Standard deviations below the expected EV charging power that are promised. [1]
-        reactive: Whether reactive power is offered.
-    """
-
-    hold_h: float = 1.0
-    firm_share: float = 0.8
-    ev_quantile: float = 1.28
-    reactive: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Envelope:
-    """Plan of a resource or microgrid with the range and energy of possible adjustments.
-
-    Attributes:
-        name: Resource or microgrid.
-        grid: Time grid.
-        p_mw, q_mvar: Plan. [MW], [MVar] (n,)
-        p_min_mw, p_max_mw: Range around the plan. [MW] (n,)
-        q_min_mvar, q_max_mvar: Reactive range. [MVar] (n,)
-        energy_up_mwh: Energy by which consumption can be lowered in all; infinite if only the range limits it. [MWh]
-        energy_down_mwh: Energy by which consumption can be raised in all; infinite likewise. [MWh]
-        cost_eur_per_mwh: Cost of moved energy (wear, lost feed-in). [EUR/MWh]
-    """
-
-    name: str
-    grid: TimeGrid
-    p_mw: FloatArray
-    q_mvar: FloatArray
-    p_min_mw: FloatArray
-    p_max_mw: FloatArray
-    q_min_mvar: FloatArray
-    q_max_mvar: FloatArray
-    energy_up_mwh: float
-    energy_down_mwh: float
-    cost_eur_per_mwh: float = 0.0
-
-    @property
-    def up_mw(self) -> FloatArray:
-        """By how much consumption can be lowered (>= 0). [MW] (n,)"""
-        return self.p_mw - self.p_min_mw
-
-    @property
-    def down_mw(self) -> FloatArray:
-        """By how much consumption can be raised (>= 0). [MW] (n,)"""
-        return self.p_max_mw - self.p_mw
-
-    def finite_energy(self) -> tuple[float, float]:
-        """Energies up and down, an infinite one replaced by the whole range over the horizon. [MWh]"""
-        hours = self.grid.hours
-        return (
-            min(self.energy_up_mwh, float(self.up_mw.sum()) * hours),
-            min(self.energy_down_mwh, float(self.down_mw.sum()) * hours),
-        )
-
-    def profile(self) -> PQProfile:
-        """As PQ profile with limits."""
-        return PQProfile(
-            start=self.grid.start,
-            step_s=self.grid.step_s,
-            p_mw=tuple(self.p_mw.tolist()),
-            q_mvar=tuple(self.q_mvar.tolist()),
-            p_min_mw=tuple(self.p_min_mw.tolist()),
-            p_max_mw=tuple(self.p_max_mw.tolist()),
-            q_min_mvar=tuple(self.q_min_mvar.tolist()),
-            q_max_mvar=tuple(self.q_max_mvar.tolist()),
-        )
+_DEFAULTS = FlexibilitySettings()
 
 
 def content_path(start_mwh: float, decay: float, added_mwh: FloatArray) -> FloatArray:
@@ -324,7 +218,7 @@ def forecast_resource(
     spec: ResourceSpec,
     state: Mapping[str, float],
     exogenous: ExogenousForecast,
-    settings: FlexibilitySettings = FlexibilitySettings(),
+    settings: FlexibilitySettings = _DEFAULTS,
     plan_mw: FloatArray | None = None,
 ) -> Envelope:
     """Envelope of one resource over the grid of ``exogenous``.
@@ -358,103 +252,3 @@ def forecast_resource(
         case LoadSpec():
             factor = exogenous.profiles.get(name, np.ones(grid.count))
             return _fixed(name, grid, spec.p_mw * factor, spec.q_mvar * factor)
-
-
-def _joint_range(rooms: FloatArray, shares: FloatArray) -> FloatArray:
-    """Largest T of every interval with T = sum of min(room, share * T): no member gives more than its share. [MW] (n,)
-
-    Args:
-        rooms: Range of each member. [MW] (m, n)
-        shares: Largest share of T a member may give; infinite for any. [1] (m,)
-    """
-    limit = np.where(np.isinf(shares), 0.0, 1.0)[:, None] * rooms / np.minimum(shares, 1e12)[:, None]
-    order = np.argsort(limit, axis=0, kind="stable")
-    sorted_rooms = np.take_along_axis(rooms, order, axis=0)
-    sorted_shares = np.where(np.isinf(shares), 0.0, shares)[order]
-    best = np.zeros(rooms.shape[1])
-    full = np.zeros(rooms.shape[1])
-    rest = sorted_shares.sum(axis=0)
-    for room, share in zip(sorted_rooms, sorted_shares, strict=True):
-        # This member and those before it give all they have, the others their share.
-        full, rest = full + room, rest - share
-        total = np.where(rest < 1.0 - TINY, full / np.maximum(1.0 - rest, TINY), 0.0)
-        with np.errstate(invalid="ignore"):
-            given = np.fmin(rooms, shares[:, None] * total).sum(axis=0)
-        best = np.where(given >= total * (1.0 - 1e-9), np.maximum(best, total), best)
-    return best
-
-
-def _promise(ranges: Sequence[FloatArray], energies: Sequence[float], hold_h: float) -> tuple[list[FloatArray], float]:
-    """Ranges narrowed to ``hold_h`` and the energy they can deliver together in any order.
-
-    A member that may be asked for a share ``s`` of any call limits the promise to its energy over ``s``.  In intervals
-    where the large stores have no room, a small one would be the whole range and so limit the promise of the whole
-    horizon; its range is cut there instead, wherever that leaves the larger product of range and energy.
-    """
-    if not ranges:
-        return [], math.inf
-    energy = np.asarray(energies, dtype=np.float64)
-    hold = energy / hold_h if hold_h > 0 else np.full(len(energy), np.inf)
-    rooms = np.minimum(np.maximum(np.asarray(ranges, dtype=np.float64), 0.0), hold[:, None])
-    used = np.any(rooms > TINY, axis=1)
-    if not np.any(used):
-        return list(rooms), 0.0
-    finite = used & np.isfinite(energy)
-    if not np.any(finite):
-        return list(rooms), math.inf
-    total = rooms.sum(axis=0)
-    share = np.divide(rooms, total, out=np.zeros_like(rooms), where=total > TINY).max(axis=1)
-    naive = float((energy[finite] / np.maximum(share[finite], TINY)).min())
-    whole = float(energy[finite].sum())
-    best, best_energy, best_score = rooms, naive, naive * float(total.sum())
-    for promised in (whole, 0.9 * whole, 0.75 * whole, 0.5 * whole):
-        if promised <= naive:
-            break
-        shares = np.where(finite, energy / promised, np.inf)
-        joint = _joint_range(rooms, shares)
-        score = promised * float(joint.sum())
-        if score > best_score * (1.0 + 1e-6):
-            cut = np.where(np.isfinite(shares)[:, None], np.where(finite, shares, 0.0)[:, None] * joint, np.inf)
-            best, best_energy, best_score = np.minimum(rooms, cut), promised, score
-    return list(best), best_energy
-
-
-def aggregate(name: str, envelopes: Sequence[Envelope], settings: FlexibilitySettings) -> Envelope:
-    """Envelope of a microgrid at its point of common coupling.
-
-    Args:
-        name: Microgrid.
-        envelopes: Its resources, all on one grid (at least one).
-        settings: How carefully to promise.
-
-    Returns:
-        Sum of the plans with the range and energy that the resources can deliver together.
-    """
-    if not envelopes:
-        raise ValueError(f"{name}: a microgrid needs at least one resource")
-    p_mw = np.sum([envelope.p_mw for envelope in envelopes], axis=0)
-    q_mvar = np.sum([envelope.q_mvar for envelope in envelopes], axis=0)
-    up, energy_up = _promise([e.up_mw for e in envelopes], [e.energy_up_mwh for e in envelopes], settings.hold_h)
-    down, energy_down = _promise(
-        [e.down_mw for e in envelopes], [e.energy_down_mwh for e in envelopes], settings.hold_h
-    )
-    q_min, q_max = q_mvar, q_mvar
-    if settings.reactive:
-        q_min = np.sum([envelope.q_min_mvar for envelope in envelopes], axis=0)
-        q_max = np.sum([envelope.q_max_mvar for envelope in envelopes], axis=0)
-    up_total, down_total = np.sum(up, axis=0), np.sum(down, axis=0)
-    moved = [float(u.sum() + d.sum()) for u, d in zip(up, down, strict=True)]
-    cost = sum(m * e.cost_eur_per_mwh for m, e in zip(moved, envelopes, strict=True)) / max(sum(moved), TINY)
-    return Envelope(
-        name=name,
-        grid=envelopes[0].grid,
-        p_mw=p_mw,
-        q_mvar=q_mvar,
-        p_min_mw=p_mw - up_total,
-        p_max_mw=p_mw + down_total,
-        q_min_mvar=q_min,
-        q_max_mvar=q_max,
-        energy_up_mwh=energy_up,
-        energy_down_mwh=energy_down,
-        cost_eur_per_mwh=cost,
-    )
