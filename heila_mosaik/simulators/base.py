@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Literal
 import mosaik_api_v3
 import numpy as np
 
+from heila_mosaik.domain.information import ControlSignal
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attribute:
@@ -117,7 +119,7 @@ class SingleEntity(mosaik_api_v3.Simulator):
     def offer(self, attributes: Iterable[str]) -> dict[str, Any]:
         """META with these attributes of the entity, for what is only known at ``init``."""
         self.meta["models"] = {self.model: {"public": True, "params": [], "attrs": list(attributes)}}
-        return self.meta  # type: ignore[no-any-return]
+        return self.meta
 
     def create(self, num: int, model: str, **model_params: Any) -> Any:  # noqa: ARG002
         """Create the one entity."""

@@ -150,10 +150,11 @@ class HatClient(Link):
             done, _ = await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
             for job in done:
                 job.result()
-            return "link lost"
         except Exception as error:
             self._enter(LinkState.CLOSED, f"{type(error).__name__}: {error}")
             raise
+        else:
+            return "link lost"
         finally:
             self._conn = None
             # Told before the connection is closed, which may take a while: points must fall back now.
