@@ -58,6 +58,7 @@ class Fmp:
         clear_at_once: Clear each bid when it arrives instead of at the session's clearing time.
         tolerance: Shortfall forgiven in settlement.
         penalty: Price of missing energy.
+        list_limit: Most offers in one list, so that it fits a message (256 KiB); the best ranked ones go.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Fmp:
         clear_at_once: bool = False,
         tolerance: Tolerance | None = None,
         penalty: Penalty | None = None,
+        list_limit: int = 100,
     ) -> None:
         self.name = name
         self.calendar = calendar
@@ -76,6 +78,7 @@ class Fmp:
         self.clear_at_once = clear_at_once
         self.tolerance = tolerance or Tolerance()
         self.penalty = penalty or Penalty()
+        self.list_limit = list_limit
         self.payments_eur: dict[str, float] = {}
         self._out = Outbox(name)
         self._inbox = Inbox(self._out)
@@ -136,8 +139,8 @@ class Fmp:
                 id=self._out.identity("offer_list"),
                 request=request.id,
                 session=request.session,
-                offers=offers,
-                relief_per_eur=relief,
+                offers=offers[: self.list_limit],
+                relief_per_eur=relief[: self.list_limit],
             ),
         )
         self._out.record(

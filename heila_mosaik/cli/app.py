@@ -19,6 +19,7 @@ import typer
 from heila_mosaik._version import __version__
 from heila_mosaik.cli.bench import bench_app
 from heila_mosaik.cli.hil import hil_app
+from heila_mosaik.cli.message import message_app
 from heila_mosaik.errors import HeilaError
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -35,6 +36,7 @@ new_app = typer.Typer(name="new", help="Start an own scenario or grid folder.", 
 app.add_typer(new_app)
 app.add_typer(hil_app)
 app.add_typer(bench_app)
+app.add_typer(message_app)
 
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key, for example dms.cycle_s=120.")

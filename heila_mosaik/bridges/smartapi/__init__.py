@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from heila_mosaik.bridges.smartapi.reader import PlainNotification, read_message, read_plain
+from heila_mosaik.bridges.smartapi.plain import PlainNotification, read_plain
+from heila_mosaik.bridges.smartapi.reader import read_message
 from heila_mosaik.bridges.smartapi.turtle import Writer
 from heila_mosaik.bridges.smartapi_refusal import Refusal, RefusedError
 from heila_mosaik.domain.information import Message

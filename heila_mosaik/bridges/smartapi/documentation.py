@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 from heila_mosaik.bridges.smartapi import vocabulary as v
-from heila_mosaik.bridges.smartapi.table import ALSO, BY_NAME, MESSAGES, Field, Kind, spec
+from heila_mosaik.bridges.smartapi.table import ALSO, BY_NAME, MESSAGES, NUMBERS, Field, Kind, spec
 from heila_mosaik.domain.information import Measurements
 
 _INTRODUCTION = """# Messages on the wire
@@ -91,6 +92,7 @@ _DATATYPES = {Kind.TEXT: "xsd:string", Kind.CODE: "xsd:string", Kind.TIME: "xsd:
 
 def _property(name: str, datatype: str, least: int, extra: str = "") -> str:
     message = f"heila:{name} must be {'exactly' if least else 'at most'} one {datatype}"
+    message += " with its offset" if "pattern" in extra else " of those in docs/messages.md" if "sh:in" in extra else ""
     return (f' ;\n  sh:property [ sh:path heila:{name} ; sh:datatype {datatype} ; sh:minCount {least} ; sh:maxCount 1 ;'
             f'{extra} sh:message "{message}" ]')  # fmt: skip
 
@@ -99,23 +101,54 @@ def _shape(field: Field) -> str:
     datatype = _DATATYPES.get(field.kind)
     if datatype is None:
         return ""
-    codes = "" if field.code is None else f" sh:in ( {' '.join(f'{chr(34)}{c}{chr(34)}' for c in field.code)} ) ;"
+    zoned = f' sh:pattern "{_ZONED}" ;' if field.kind is Kind.TIME else ""
+    codes = zoned if field.code is None else f" sh:in ( {' '.join(f'{chr(34)}{c}{chr(34)}' for c in field.code)} ) ;"
     return _property(field.name, datatype, int(_required(field) and field.name not in ("start", "step_s")), codes)
 
 
-_COMMON = """heila:NotificationShape a sh:NodeShape ; sh:targetClass smartapi:Notification ;
+_ZONED = "(Z|[+-][0-9][0-9]:[0-9][0-9])$"
+
+
+def _choice(iris: Iterable[str]) -> str:
+    return " ".join(f"<{iri}>" for iri in sorted(set(iris)))
+
+
+def _units() -> str:
+    return _choice(iri for unit in v.UNITS.values() for iri in (unit.iri, *(other for other, _ in unit.accepted)))
+
+
+def _kinds() -> str:
+    ours = {number.quantity for number in NUMBERS.values()} | {iri for iri, _ in v.QUANTITIES.values()}
+    return _choice(ours | set(v.ACCEPTED_KINDS))
+
+
+_COMMON = f"""heila:NotificationShape a sh:NodeShape ;
+  sh:targetClass smartapi:Notification , smartapi:Request , smartapi:Response ;
   sh:property [ sh:path smartapi:generatedAt ; sh:datatype xsd:dateTime ; sh:minCount 1 ; sh:maxCount 1 ;
-    sh:message "exactly one xsd:dateTime with offset" ] ;
+    sh:message "exactly one xsd:dateTime" ] ;
+  sh:property [ sh:path smartapi:generatedAt ; sh:pattern "{_ZONED}" ;
+    sh:message "a time with its offset, for example +00:00" ] ;
   sh:property [ sh:path smartapi:generatedBy ; sh:minCount 1 ; sh:message "who sent it" ] ;
   sh:property [ sh:path smartapi:activity ; sh:minCount 1 ; sh:maxCount 1 ; sh:message "exactly one activity" ] .
-heila:ActivityShape a sh:NodeShape ; sh:targetClass smartapi:Activity ;
+heila:ActivityShape a sh:NodeShape ; sh:targetObjectsOf smartapi:activity ;
   sh:property [ sh:path smartapi:entity ; sh:minCount 1 ; sh:maxCount 1 ; sh:message "exactly one entity" ] ;
   sh:property [ sh:path smartapi:method ; sh:in ( smartapi:Read smartapi:Write ) ;
     sh:message "smartapi:Read or smartapi:Write" ] .
+heila:TemporalContextShape a sh:NodeShape ; sh:targetClass smartapi:TemporalContext ;
+  sh:property [ sh:path smartapi:start ; sh:datatype xsd:dateTime ; sh:pattern "{_ZONED}" ;
+    sh:message "an xsd:dateTime with its offset" ] ;
+  sh:property [ sh:path smartapi:end ; sh:datatype xsd:dateTime ; sh:pattern "{_ZONED}" ;
+    sh:message "an xsd:dateTime with its offset" ] .
 heila:ValueObjectShape a sh:NodeShape ; sh:targetClass smartapi:ValueObject ;
-  sh:property [ sh:path rdf:value ; sh:maxCount 1 ; sh:message "at most one value" ] ;
-  sh:property [ sh:path qudt:unit ; sh:maxCount 1 ; sh:nodeKind sh:IRI ; sh:message "the IRI of one unit" ] .
+  sh:property [ sh:path rdf:value ; sh:maxCount 1 ; sh:nodeKind sh:Literal ; sh:message "at most one literal" ] ;
+  sh:property [ sh:path heila:index ; sh:datatype xsd:integer ; sh:maxCount 1 ; sh:message "one xsd:integer" ] ;
+  sh:property [ sh:path qudt:quantityKind ; sh:maxCount 1 ; sh:message "the IRI of one quantity of the table" ;
+    sh:in ( {_kinds()} ) ] ;
+  sh:property [ sh:path qudt:unit ; sh:maxCount 1 ; sh:message "the IRI of one unit of the table" ;
+    sh:in ( {_units()} ) ] .
 heila:TimeSeriesShape a sh:NodeShape ; sh:targetClass smartapi:TimeSeries ;
+  sh:property [ sh:path qudt:unit ; sh:maxCount 1 ; sh:message "the IRI of one unit of the table" ;
+    sh:in ( {_units()} ) ] ;
   sh:property [ sh:path smartapi:timeStep ; sh:datatype xsd:duration ; sh:minCount 1 ; sh:maxCount 1 ;
     sh:message "exactly one xsd:duration" ] ;
   sh:property [ sh:path smartapi:list ; sh:minCount 1 ; sh:maxCount 1 ; sh:message "exactly one list" ] ;

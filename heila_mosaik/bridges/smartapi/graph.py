@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from functools import cache
 from typing import cast
@@ -34,10 +34,19 @@ _reference = cache(URIRef)  # only IRIs of our own tables are looked up
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """A node of a graph with typed look-ups; every look-up names the place when it fails."""
+    """A node of a graph with typed look-ups; every look-up names the place when it fails.
+
+    Attributes:
+        graph: The graph.
+        node: The node.
+        zone: Zone of times without offset; ``None`` refuses them.
+        value_iri: Property that holds its value: a value object may also say a range by minimum and maximum.
+    """
 
     graph: Graph
     node: Node
+    zone: tzinfo | None = None
+    value_iri: str = f"{v.RDF}value"
 
     @property
     def label(self) -> str:
@@ -51,7 +60,7 @@ class Thing:
 
     def things(self, *iris: str) -> list[Thing]:
         """All objects as things."""
-        return [Thing(self.graph, node) for node in self.objects(*iris)]
+        return [Thing(self.graph, node, self.zone) for node in self.objects(*iris)]
 
     def one(self, *iris: str) -> Node | None:
         """The only object, or ``None``."""
@@ -84,7 +93,7 @@ class Thing:
     def moment(self, iri: str) -> datetime | None:
         """A time, in UTC."""
         node = self.one(iri)
-        return None if node is None else as_moment(node, iri)
+        return None if node is None else as_moment(node, iri, self.zone)
 
     def kind(self) -> str | None:
         """Quantity kind, old or current property."""
@@ -98,7 +107,7 @@ class Thing:
     def grid(self) -> tuple[datetime, int] | None:
         """Start and step of a time series, if both are stated. [-, s]"""
         context = self.one(f"{v.SMARTAPI}temporalContext")
-        start = None if context is None else Thing(self.graph, context).moment(f"{v.SMARTAPI}start")
+        start = None if context is None else Thing(self.graph, context, self.zone).moment(f"{v.SMARTAPI}start")
         step = self.one(f"{v.SMARTAPI}timeStep")
         return None if start is None or step is None else (start, as_seconds(step))
 
@@ -108,8 +117,13 @@ class Thing:
         return [] if node is None else list_items(self.graph, node)
 
 
-def as_moment(node: Node, where: str) -> datetime:
+def as_moment(node: Node, where: str, zone: tzinfo | None = None) -> datetime:
     """A time literal in UTC.
+
+    Args:
+        node: The literal.
+        where: Place, for the error.
+        zone: Zone of a time without offset.
 
     Raises:
         RefusedError: If it is not a time or has no zone.
@@ -117,6 +131,8 @@ def as_moment(node: Node, where: str) -> datetime:
     value = node.value if isinstance(node, Literal) else None
     if not isinstance(value, datetime):
         raise malformed(f"{str(node)[:40]!r} is not an xsd:dateTime", where)
+    if value.tzinfo is None and zone is not None:
+        value = value.replace(tzinfo=zone)
     if value.tzinfo is None:
         raise RefusedError(Refusal.NAIVE_TIME, f"{node} has no offset", where=where, remedy="add one, e.g. +00:00")
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from urllib.parse import unquote
 
 from rdflib import Graph, Literal, URIRef
@@ -19,7 +18,9 @@ from heila_mosaik.bridges.smartapi_refusal import Refusal, RefusedError
 from heila_mosaik.domain.information import InformationObject, Measurements, Message, PQProfile
 from heila_mosaik.domain.quantities import Quality, Quantity
 
-_MESSAGE_TYPES = tuple(f"{v.SMARTAPI}{name}" for name in ("Notification", "Request", "Response"))
+_MESSAGE_TYPES = tuple(
+    f"{v.SMARTAPI}{name}" for name in ("Notification", "Request", "Response", "AliveRequest", "AliveResponse")
+)
 _PROFILE_FIELDS = tuple(field.name for field in dataclasses.fields(PQProfile))
 
 
@@ -189,22 +190,34 @@ def _scalar(thing: Thing, field: Field, iri: str, where: str) -> object:
 
 
 def _by_field(found: list[Thing], fields: tuple[Field, ...], kinds: tuple[Kind, ...]) -> dict[str, list[Thing]]:
-    """Group by the named field; a peer that names none is understood when only one field has the quantity."""
+    """Group by the named field.
+
+    A peer that names none is understood when only one field has the quantity, or when it gives a range by
+    ``smartapi:minimum`` and ``smartapi:maximum``.
+    """
     grouped: dict[str, list[Thing]] = {}
     wanted = [field for field in fields if field.kind in kinds]
     for thing in found:
         name = str(thing.one(f"{v.HEILA}field") or "").removeprefix(v.HEILA)
-        if not name:
-            kind = thing.kind()
-            fitting = [field.name for field in wanted if field.number and field.number.quantity == kind]
-            if len(fitting) != 1:
-                raise malformed(f"quantity <{kind}> fits {len(fitting)} fields", "value object", "add heila:field")
-            name = fitting[0]
-        grouped.setdefault(name, []).append(thing)
+        for field_name, part in [(name, thing)] if name else _guessed(thing, wanted):
+            grouped.setdefault(field_name, []).append(part)
     unknown = sorted(set(grouped) - {field.name for field in wanted})
     if unknown:
         raise malformed(f"unknown field {unknown[0][:60]!r}", "heila:field", f"one of {[f.name for f in wanted]}")
     return grouped
+
+
+def _guessed(thing: Thing, wanted: list[Field]) -> list[tuple[str, Thing]]:
+    """Fields that a value object or series without ``heila:field`` can only mean."""
+    kind = thing.kind()
+    fitting = [field.name for field in wanted if field.number and field.number.quantity == kind]
+    if len(fitting) == 1:
+        return [(fitting[0], thing)]
+    limits = (f"{v.SMARTAPI}minimum", f"{v.SMARTAPI}maximum")
+    pair = [name for name in RANGES if name in fitting]
+    if len(pair) == 2 and all(thing.objects(limit) for limit in limits):
+        return [(name, dataclasses.replace(thing, value_iri=limit)) for name, limit in zip(pair, limits, strict=True)]
+    raise malformed(f"quantity <{kind}> fits {len(fitting)} fields", "value object", "add heila:field")
 
 
 def _ordered(things: list[Thing], where: str) -> list[Thing]:
@@ -229,7 +242,7 @@ def _value(thing: Thing, number: Number, kind: str | None, where: str) -> float 
     stated = thing.kind()
     if stated is not None and stated != number.quantity:
         raise malformed(f"quantity <{stated}>, expected <{number.quantity}>", where)
-    node = thing.one(f"{v.RDF}value")
+    node = thing.one(thing.value_iri)
     if number.units == "bool":
         if not isinstance(node, Literal) or not isinstance(node.value, bool):
             raise malformed("breaker position must be true or false", where)
@@ -303,77 +316,3 @@ def _measured(node: Node | None, thing: Thing, unit: str, where: str) -> float:
     if isinstance(node, Literal) and isinstance(node.value, bool):
         return float(node.value)
     return v.from_wire(lexical(node, where), thing.unit(), unit, where)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlainValue:
-    """A number of a Smart API message that is none of our objects: as the peer wrote it."""
-
-    quantity: str
-    unit: str
-    value: str
-    minimum: str = ""
-    maximum: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlainSeries:
-    """A time series of such a message."""
-
-    quantity: str
-    unit: str
-    start: datetime | None
-    step_s: int | None
-    values: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlainNotification:
-    """What any Smart API peer said, units and digits untouched."""
-
-    generated_by: str
-    generated_at: datetime
-    values: tuple[PlainValue, ...]
-    series: tuple[PlainSeries, ...]
-
-
-def read_plain(payload: bytes, content_type: str = "text/turtle") -> PlainNotification:
-    """Tolerant reader of a message of the original Smart API library.
-
-    Raises:
-        RefusedError: If the guard or the shape forbids it.
-    """
-    graph = rdfguard.parse(payload, content_type)
-    root = root_of(graph)
-    actions = root.things(f"{v.SMARTAPI}activity")
-    entities = [entity for action in actions for entity in action.things(f"{v.SMARTAPI}entity")]
-    found = [value for entity in entities for value in entity.things(f"{v.SMARTAPI}valueObject")]
-    series = [one for action in actions for one in action.things(f"{v.SMARTAPI}timeSeries")]
-    values = [
-        PlainValue(quantity=one.kind() or "", unit=one.unit(), value=str(one.one(f"{v.RDF}value") or ""),
-                   minimum=str(one.one(f"{v.SMARTAPI}minimum") or ""),
-                   maximum=str(one.one(f"{v.SMARTAPI}maximum") or ""))
-        for one in found
-    ]  # fmt: skip
-    prices = [price for entity in entities for price in _prices(entity)]
-    return PlainNotification(
-        generated_by=str(root.one(f"{v.SMARTAPI}generatedBy") or ""),
-        generated_at=root.moment(f"{v.SMARTAPI}generatedAt") or datetime.min.replace(tzinfo=UTC),
-        values=tuple(sorted(values + prices, key=lambda value: (value.quantity, value.unit, value.value))),
-        series=tuple(
-            PlainSeries(quantity=one.kind() or "", unit=one.unit(), start=(one.grid() or (None, None))[0],
-                        step_s=(one.grid() or (None, None))[1], values=tuple(str(item) for item in one.numbers()))
-            for one in series
-        ),
-    )  # fmt: skip
-
-
-def _prices(entity: Thing) -> list[PlainValue]:
-    offerings = [Thing(entity.graph, s) for s in entity.graph.subjects(
-        URIRef(f"{v.RDF}type"), URIRef(f"{v.GR}Offering"))]  # fmt: skip
-    specifications = [price for offering in offerings for price in offering.things(f"{v.GR}hasPriceSpecification")]
-    return [
-        PlainValue(quantity=price.kind() or f"{v.SMARTAPI}EnergyPrice", unit=price.unit(),
-                   value=price.text(f"{v.GR}hasCurrencyValue") or "")
-        for price in specifications
-    ]  # fmt: skip

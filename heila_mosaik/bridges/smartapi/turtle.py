@@ -114,7 +114,11 @@ class Writer:
             parts = [self._value_object(field, item, kind, index) for index, item in enumerate(value)]
             return [f"smartapi:valueObject {' , '.join(parts)}"]
         if field.kind is Kind.TEXTS:
-            parts = [f"[ heila:index {index} ; rdf:value {text(item)} ]" for index, item in enumerate(value)]
+            # Typed, because the original library forgets blank nodes without a class it knows.
+            parts = [
+                f"[ a smartapi:Object ; heila:index {index} ; rdf:value {text(item)} ]"
+                for index, item in enumerate(value)
+            ]
         else:
             parts = [f"[ heila:index {index} ; {self.describe(item)} ]" for index, item in enumerate(value)]
         return [f"heila:{field.name} {' , '.join(parts)}"]

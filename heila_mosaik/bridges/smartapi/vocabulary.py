@@ -117,6 +117,8 @@ _QUANTITY_BY_IRI = {iri: Quantity(name) for name, (iri, _) in QUANTITIES.items()
     f"{QUANTITY_NOW}Temperature": Quantity.TEMPERATURE,
 }
 _CANONICAL_KIND = {f"{QUANTITY_NOW}{name}": f"{SMARTAPI}{name}" for name in ("ActivePower", "ReactivePower")}
+ACCEPTED_KINDS = tuple(sorted({*_QUANTITY_BY_IRI, *_CANONICAL_KIND}))
+"""Quantity kinds that are read, current ones included."""
 _EXPONENTS = {name: {unit.iri: unit.exponent, **dict(unit.accepted)} for name, unit in UNITS.items()}
 
 
