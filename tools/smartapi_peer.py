@@ -1,4 +1,4 @@
-# ruff: noqa
+# ruff: noqa: T201, D103, PTH118, PTH119, PTH122, PTH123, UP010, UP025, C402, RUF059, E501, ICN001, PLR0915
 # fmt: off
 """The peer: runs under Python 2.7 with the original Smart API library, never in this project's own environment.
 
