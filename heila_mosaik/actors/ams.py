@@ -236,6 +236,9 @@ class Ams:
     def _pass_report(self, report: VerificationNotification | ActivationRefusal) -> None:
         reserve = self._reserves.get(report.reserve)
         buyer = self.dso if reserve is None else reserve.buyer
+        if isinstance(report, ActivationRefusal) and report.refused_by == buyer:
+            self._out.record("activation_not_released", report.reason, reserve=report.reserve, by=buyer)
+            return
         self._out.send(buyer, report)
         if isinstance(report, VerificationNotification):
             self._out.send(self.market, report)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import numpy as np
-
 from heila_mosaik.actors.base import Outbox
+from heila_mosaik.actors.dms_release import Proposal, Release
 from heila_mosaik.actors.dms_settings import DmsSettings
-from heila_mosaik.domain.congestion import Action, Limits, Redispatch, check_harm, optimise, violations
-from heila_mosaik.domain.congestion.harm import HarmCase
+from heila_mosaik.domain.congestion import Action, Limits, Redispatch, optimise, violations
 from heila_mosaik.domain.estimation import Estimate, Estimator
 from heila_mosaik.domain.forecast import Knowledge, Nowcast
 from heila_mosaik.domain.information import ActivationNotification, ActivationRefusal, ReserveNotification
 from heila_mosaik.domain.network import GridState
 from heila_mosaik.domain.quantities import FloatArray, Product
-from heila_mosaik.domain.timegrid import TimeGrid, floor_to
+from heila_mosaik.domain.timegrid import floor_to
 
 _CALLABLE = (Product.CRP, Product.CRP2)
 
@@ -47,23 +45,15 @@ class Controller:
         self.kept = limits.tightened(
             settings.voltage_margin_pu, settings.loading_margin_percent, settings.loading_margin_percent
         )
-        self._harm_limits = self._with_actors(limits)
+        self.release = Release(settings, estimator, knowledge, limits)
         self._nowcast = Nowcast(knowledge)
         self.reserves: dict[str, ReserveNotification] = {}
         self.active: dict[str, ActivationNotification] = {}
         self._tracked = {name: _Tracked() for name in knowledge.locations}
         self._columns = {name: len(knowledge.injections.names) + k for k, name in enumerate(knowledge.locations)}
-        self._withheld: dict[str, datetime] = {}
         self._used_mwh: dict[str, float] = {}
         self._lower_since: dict[str, datetime] = {}
         self._reason = ""
-
-    def _with_actors(self, limits: Limits) -> Limits:
-        low, high = limits.v_min_pu.copy(), limits.v_max_pu.copy()
-        for name, bus in self.knowledge.locations.items():
-            low[bus] = max(low[bus], self.settings.pcc_v_min_pu.get(name, 0.0))
-            high[bus] = min(high[bus], self.settings.pcc_v_max_pu.get(name, float("inf")))
-        return replace(limits, v_min_pu=low, v_max_pu=high)
 
     def reserve(self, notification: ReserveNotification) -> bool:
         """Take a reserve; returns whether its location is known."""
@@ -75,7 +65,7 @@ class Controller:
     def refused(self, refusal: ActivationRefusal, now: datetime) -> None:
         """The other side could not follow: the reserve rests for a while."""
         if refusal.reserve in self.reserves:
-            self._withheld[refusal.reserve] = now + timedelta(seconds=self.settings.withhold_s)
+            self.release.rest(refusal.reserve, now)
             if self.active.pop(refusal.reserve, None) is not None:
                 self._retrack(now)
 
@@ -128,8 +118,12 @@ class Controller:
         }
         self._hold_back(now, wanted, ready, answer, (p_bus, q_bus))
         changed = [reserve for reserve in ready if self._differs(reserve.id, wanted[reserve.id])]
-        if changed and self.settings.harm_check:
-            changed = self._released(now, changed, wanted, p_bus, q_bus, out)
+        if self.settings.harm_check:
+            present = {reserve.id: self._present(reserve.id) for reserve in ready}
+            proposal = Proposal(now=now, p_bus_mw=p_bus, q_bus_mvar=q_bus, ready=ready, wanted=wanted, present=present)
+            changed, withdrawn = self.release.judge(proposal, changed, out)
+            wanted |= dict.fromkeys((reserve.id for reserve in withdrawn), (0.0, 0.0))
+            changed += withdrawn
         for reserve in [*changed, *self._expiring(now, ready, changed)]:
             self._send(now, reserve, wanted[reserve.id] if reserve in changed else self._present(reserve.id), out)
         if changed and self.settings.lead_s <= 0:
@@ -145,7 +139,7 @@ class Controller:
             for reserve in self.reserves.values()
             if reserve.product in _CALLABLE
             and reserve.start <= effect < reserve.stop
-            and self._withheld.get(reserve.id, now) <= now
+            and not self.release.resting(reserve.id, now)
         ]
 
     def _effect(self, now: datetime) -> datetime:
@@ -165,7 +159,7 @@ class Controller:
             self._retrack(now)
         for key in [key for key, reserve in self.reserves.items() if reserve.stop <= now]:
             del self.reserves[key]
-            self._withheld.pop(key, None)
+            self.release.forget(key)
             self._used_mwh.pop(key, None)
             self._lower_since.pop(key, None)
 
@@ -274,67 +268,6 @@ class Controller:
             and self.active[reserve.id].stop <= soon
             and self.active[reserve.id].stop < reserve.stop
         ]
-
-    def _released(
-        self,
-        now: datetime,
-        changed: list[ReserveNotification],
-        wanted: dict[str, tuple[float, float]],
-        p_bus: FloatArray,
-        q_bus: FloatArray,
-        out: Outbox,
-    ) -> list[ReserveNotification]:
-        """Changes that do no harm; the others are withheld with the reason."""
-        places = self.knowledge.locations
-        bus = np.array([places[reserve.location] for reserve in changed], dtype=np.int64)
-        p = np.array([wanted[reserve.id][0] for reserve in changed])
-        q = np.array([wanted[reserve.id][1] for reserve in changed])
-        rest_p, rest_q = p_bus.copy(), q_bus.copy()
-        ids = {reserve.id for reserve in changed}
-        effect = self._effect(now)
-        for activation in self.active.values():
-            if activation.reserve not in ids and activation.start <= effect < activation.stop:
-                rest_p[places[activation.location]] += activation.p_mw
-                rest_q[places[activation.location]] += activation.q_mvar
-        cases = [HarmCase(name="now", p_mw=rest_p, q_mvar=rest_q)]
-        if self.settings.rebound > 0:
-            cases.append(self._after(now, max(reserve.stop for reserve in changed)))
-        check = check_harm(self.estimator.engine, cases, bus, p, q, self._harm_limits)
-        for harm in check.harms:
-            reserve = changed[harm.activation]
-            self._withhold(now, reserve, wanted[reserve.id], harm.reason, out)
-        return [reserve for reserve, free in zip(changed, check.released, strict=True) if free]
-
-    def _after(self, now: datetime, stop: datetime) -> HarmCase:
-        """The state expected when the reserve has ended and part of its energy comes back."""
-        grid = TimeGrid(start=stop, step_s=self.settings.forecast_step_s, count=1)
-        ahead = self.knowledge.forecast(grid, now, None, None)
-        p_bus, q_bus = self.estimator.bus_power(ahead.p_mw[0], ahead.q_mvar[0])
-        return HarmCase(name="after the reserve ends", p_mw=p_bus, q_mvar=q_bus, share=-self.settings.rebound)
-
-    def _withhold(
-        self, now: datetime, reserve: ReserveNotification, wanted: tuple[float, float], reason: str, out: Outbox
-    ) -> None:
-        self._withheld[reserve.id] = now + timedelta(seconds=self.settings.withhold_s)
-        out.record(
-            "activation_withheld",
-            f"{wanted[0]:.3f} MW, {wanted[1]:.3f} MVar at {reserve.location} not released: {reason}",
-            reserve=reserve.id,
-            location=reserve.location,
-            p_mw=wanted[0],
-            q_mvar=wanted[1],
-        )
-        refusal = ActivationRefusal(
-            id=out.identity("refusal"),
-            reserve=reserve.id,
-            refused_by=self.settings.name,
-            p_mw=wanted[0],
-            q_mvar=wanted[1],
-            start=now,
-            stop=reserve.stop,
-            reason=reason,
-        )
-        out.send(reserve.seller, refusal)
 
     def _send(self, now: datetime, reserve: ReserveNotification, point: tuple[float, float], out: Outbox) -> None:
         start = max(self._effect(now), reserve.start)

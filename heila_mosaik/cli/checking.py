@@ -20,6 +20,8 @@ def find_problems(path: Path, settings: Sequence[str]) -> tuple[str, tuple[Probl
         folder = load_grid_folder(scenario.grid_folder())
     except ProblemsError as error:
         return error.subject, error.problems
+    from heila_mosaik.study.contracts import band_problems  # noqa: PLC0415 - needs more than a grid folder does
     from heila_mosaik.study.environment import series_problems  # noqa: PLC0415 - needs more than a grid folder does
 
-    return f"scenario {path}", tuple(series_problems(scenario, folder))
+    found = [*band_problems(scenario, folder.microgrids), *series_problems(scenario, folder)]
+    return f"scenario {path}", tuple(found)

@@ -26,12 +26,14 @@ class ResourceEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MicrogridEntry:
-    """A microgrid, its bus (pandapower id) and resources."""
+    """A microgrid, its bus (pandapower id), resources and the voltage it has by contract. [pu]"""
 
     name: str
     label: str
     bus: int
     resources: tuple[ResourceEntry, ...]
+    v_min_pu: float | None = None
+    v_max_pu: float | None = None
 
 
 def describe_grid(network: Network, microgrids: Sequence[MicrogridEntry]) -> dict[str, Any]:
@@ -58,6 +60,8 @@ def describe_grid(network: Network, microgrids: Sequence[MicrogridEntry]) -> dic
                 "name": grid.name,
                 "label": grid.label,
                 "bus": grid.bus,
+                "v_min_pu": grid.v_min_pu,
+                "v_max_pu": grid.v_max_pu,
                 "resources": [
                     {"name": each.name, "kind": each.kind, "table": each.table, "element": each.element}
                     for each in grid.resources

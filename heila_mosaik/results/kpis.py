@@ -18,6 +18,7 @@ from heila_mosaik.domain.information import ReserveNotification, SettlementState
 from heila_mosaik.domain.quantities import FloatArray
 from heila_mosaik.results.flows import offers
 from heila_mosaik.results.folder import RunFolder
+from heila_mosaik.results.harm import contracts, withheld
 from heila_mosaik.results.manifest import Manifest
 
 _PREFIX = {"buses": "bus", "lines": "line", "trafos": "trafo"}
@@ -145,6 +146,7 @@ def _market_figures(run: RunFolder) -> dict[str, Any]:
             **asdict(flexibility),
             "activations": len(run.bodies("ActivationNotification")),
             "withheld": len(withheld(run)),
+            "contract_minutes": sum(row["minutes"] or 0.0 for row in contracts(run)),
             "called_periods": len(called),
             "success_share": kpi.flexibility(kept, called).success_share,
             "cost_eur": sum(s.availability_eur + s.activation_eur + s.reactive_eur - s.penalty_eur for s in settled),
@@ -155,32 +157,6 @@ def _market_figures(run: RunFolder) -> dict[str, Any]:
 
 def _asked(verification: dict[str, Any]) -> bool:
     return any(any(verification[key]) for key in ("requested_p_mw", "requested_q_mvar"))
-
-
-def withheld(run: RunFolder) -> list[dict[str, Any]]:
-    """Activations found and not released, or refused: ``at``, ``by``, ``p_mw``, ``q_mvar``, ``why``, in order of time.
-
-    An actor that sends refusals also records each of them; the record counts only where no message was sent.
-    """
-    refusals = run.bodies("ActivationRefusal")
-    rows = [
-        {
-            "at": body["start"][:16].replace("T", " "),
-            "by": body["refused_by"],
-            "p_mw": body["p_mw"],
-            "q_mvar": body["q_mvar"],
-            "why": body["reason"],
-        }
-        for body in refusals
-    ]
-    senders = sorted({row["by"] for row in rows})
-    events = run.records[(run.records["event"] == "activation_withheld") & ~run.records["actor"].isin(senders)]
-    for record in events.to_dict("records"):
-        values = json.loads(record["values"])
-        powers = {key: values.get(key) for key in ("p_mw", "q_mvar")}
-        at = record["at"].strftime("%Y-%m-%d %H:%M")
-        rows.append({"at": at, "by": record["actor"], **powers, "why": record["detail"]})
-    return sorted(rows, key=lambda row: (row["at"], row["by"], row["why"]))
 
 
 def _message_figures(run: RunFolder) -> dict[str, Any]:

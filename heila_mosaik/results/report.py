@@ -13,7 +13,8 @@ from ruamel.yaml import YAML
 
 from heila_mosaik.results import plots
 from heila_mosaik.results.folder import RunFolder
-from heila_mosaik.results.kpis import compute_kpis, withheld
+from heila_mosaik.results.harm import contracts, withheld
+from heila_mosaik.results.kpis import compute_kpis
 from heila_mosaik.results.plotmap import grid_map
 
 _SHOWN_WITHHELD = 40
@@ -69,6 +70,7 @@ def render(run: RunFolder) -> str:
         payments=sorted(figures["payments_eur"].items(), key=lambda pair: (-pair[1], pair[0])),
         withheld=refused[:_SHOWN_WITHHELD],
         withheld_total=len(refused),
+        contracts=contracts(run),
         description=_description(run),
     )
 
@@ -99,7 +101,7 @@ def headline(figures: dict[str, Any]) -> list[str]:
         )
     if flexibility["withheld"]:
         said.append(
-            f"Activations withheld because they would have done harm, or refused: {flexibility['withheld']}; "
+            f"Activations withheld or withdrawn because of harm, or refused: {flexibility['withheld']}; "
             "the reasons are listed below."
         )
     if figures["diverged_steps"]:

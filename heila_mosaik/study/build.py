@@ -17,6 +17,7 @@ from heila_mosaik.simulators.exchange import Exchange
 from heila_mosaik.simulators.meters import Terminals
 from heila_mosaik.simulators.network import CommunicationNetwork
 from heila_mosaik.study.companies import GridKnowledge, make_companies
+from heila_mosaik.study.contracts import voltage_bands
 from heila_mosaik.study.environment import DsoForecast, Environment, injection_names, make_environment, own_rows
 from heila_mosaik.study.gridfolder import GridFolder, load_grid_folder
 from heila_mosaik.study.microgrids import Plant, connections, make_plant
@@ -57,6 +58,7 @@ def build_study(scenario: Scenario) -> Study:
         ProblemsError: With what is wrong in grid folder or series.
     """
     folder = load_grid_folder(scenario.grid_folder())
+    voltage_bands(scenario, folder.microgrids)
     limits = NetLimits(
         v_min_pu=scenario.limits.v_min_pu,
         v_max_pu=scenario.limits.v_max_pu,

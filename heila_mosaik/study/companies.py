@@ -25,6 +25,7 @@ from heila_mosaik.domain.network import GridEngine
 from heila_mosaik.domain.quantities import Product
 from heila_mosaik.domain.streams import stream
 from heila_mosaik.domain.verification import Tolerance
+from heila_mosaik.study.contracts import voltage_bands
 from heila_mosaik.study.microgrid_file import MicrogridPart
 from heila_mosaik.study.microgrids import Plant
 from heila_mosaik.study.schema import Scenario
@@ -77,7 +78,7 @@ def make_dms(
     scenario: Scenario, known: GridKnowledge, microgrids: Sequence[MicrogridPart], calendar: MarketCalendar
 ) -> Dms:
     """The DMS with its own copy of the grid."""
-    dms = scenario.dms
+    dms, bands = scenario.dms, voltage_bands(scenario, microgrids)
     knowledge = Knowledge(
         injections=Injections(
             names=known.names,
@@ -98,6 +99,8 @@ def make_dms(
         voltage_margin_pu=dms.voltage_dead_band_pu,
         loading_margin_percent=dms.loading_dead_band_percent,
         harm_check=dms.harm_check,
+        pcc_v_min_pu={name: low for name, (low, _) in bands.items() if low is not None},
+        pcc_v_max_pu={name: high for name, (_, high) in bands.items() if high is not None},
         lead_s=float(scenario.step_s),
         settle_s=max(120.0, 2.0 * scenario.step_s),
         validity_s=max(900.0, 2.0 * dms.cycle_s),

@@ -6,9 +6,9 @@ Types and unknown keys are checked here; limits that contradict each other are j
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from heila_mosaik.domain.resources import SPECS, ResourceSpec
 
@@ -116,6 +116,14 @@ class Pcc(_Part):
 
     breaker: Name = Field(description="Name of the circuit breaker, unique in the grid folder.")
     s_max_mva: float | None = Field(default=None, gt=0.0, description="Agreed power of the connection. [MVA]")
+    v_min_pu: float | None = Field(default=None, gt=0.5, lt=1.1, description="Lowest voltage by contract. [pu]")
+    v_max_pu: float | None = Field(default=None, gt=0.9, lt=1.5, description="Highest voltage by contract. [pu]")
+
+    @model_validator(mode="after")
+    def _band(self) -> Self:
+        if self.v_min_pu is not None and self.v_max_pu is not None and self.v_min_pu >= self.v_max_pu:
+            raise ValueError(f"v_min_pu {self.v_min_pu} is not below v_max_pu {self.v_max_pu}")
+        return self
 
 
 class MicrogridPart(_Part):

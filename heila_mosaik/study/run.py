@@ -12,6 +12,7 @@ from heila_mosaik.gridmodel.study_net import save_net
 from heila_mosaik.results.gridmap import MicrogridEntry, ResourceEntry, describe_grid
 from heila_mosaik.results.store import RunStore
 from heila_mosaik.study.build import Study, build_study, make_exchange, measuring, observed, terminals
+from heila_mosaik.study.contracts import voltage_bands
 from heila_mosaik.study.loader import dump_scenario
 from heila_mosaik.study.microgrids import make_plant
 from heila_mosaik.study.progress import Progress
@@ -136,11 +137,14 @@ def _columns(study: Study) -> dict[str, list[str]]:
 
 def describe(study: Study) -> dict[str, Any]:
     """``grid.json`` of a run folder: what the report needs to know of the grid."""
+    bands = voltage_bands(study.scenario, study.folder.microgrids)
     entries = [
         MicrogridEntry(
             name=part.name,
             label=part.label or part.name,
             bus=study.net.microgrids[part.name].bus,
+            v_min_pu=bands.get(part.name, (None, None))[0],
+            v_max_pu=bands.get(part.name, (None, None))[1],
             resources=tuple(
                 ResourceEntry(
                     name=resource.name,

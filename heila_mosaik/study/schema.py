@@ -201,6 +201,19 @@ class Market(Part):
         return self
 
 
+class VoltageBand(Part):
+    """Voltage a customer has by contract at its point of common coupling."""
+
+    v_min_pu: float | None = Field(default=None, gt=0.5, lt=1.1, description="Lowest voltage. [pu]")
+    v_max_pu: float | None = Field(default=None, gt=0.9, lt=1.5, description="Highest voltage. [pu]")
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.v_min_pu is not None and self.v_max_pu is not None and self.v_min_pu >= self.v_max_pu:
+            raise ValueError(f"v_min_pu {self.v_min_pu} is not below v_max_pu {self.v_max_pu}")
+        return self
+
+
 class Microgrids(Part):
     """What holds for every microgrid of the grid folder."""
 
@@ -212,6 +225,9 @@ class Microgrids(Part):
     )
     settlement_s: Seconds = Field(default=900, description="Settlement period. [s]")
     tolerance_percent: Percent = Field(default=10.0, description="Shortfall that still counts as delivered. [%]")
+    voltage_bands: dict[str, VoltageBand] = Field(
+        default_factory=dict, description="Contracted voltage by microgrid; goes before the grid folder's."
+    )
 
 
 class Spp(Part):
