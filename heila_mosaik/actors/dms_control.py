@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import numpy as np
+
 from heila_mosaik.actors.base import Outbox
 from heila_mosaik.actors.dms_release import Proposal, Release
 from heila_mosaik.actors.dms_settings import DmsSettings
