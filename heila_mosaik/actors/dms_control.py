@@ -109,8 +109,9 @@ class Controller:
                 self._note(out, f"no reserve can be called; worst {broken[0]}" if broken else "")
                 return None
         actions = tuple(self._action(reserve, now) for reserve in ready)
-        present = np.array([self._present(reserve.id) for reserve in ready]).reshape(-1, 2).T.ravel()
-        answer = optimise(self.estimator.engine, p_bus, q_bus, actions, self.kept, start=present)
+        present = {reserve.id: self._present(reserve.id) for reserve in ready}
+        begin = np.array(list(present.values())).reshape(-1, 2).T.ravel()
+        answer = optimise(self.estimator.engine, p_bus, q_bus, actions, self.kept, start=begin)
         # margins that cannot be kept are no congestion yet
         broken = violations(answer.state, self.estimator.engine.network, self.limits) if answer.after else ()
         self._note(out, answer.reason if broken else "")
@@ -121,7 +122,6 @@ class Controller:
         self._hold_back(now, wanted, ready, answer, (p_bus, q_bus))
         changed = [reserve for reserve in ready if self._differs(reserve.id, wanted[reserve.id])]
         if self.settings.harm_check:
-            present = {reserve.id: self._present(reserve.id) for reserve in ready}
             proposal = Proposal(now=now, p_bus_mw=p_bus, q_bus_mvar=q_bus, ready=ready, wanted=wanted, present=present)
             changed, withdrawn = self.release.judge(proposal, changed, out)
             wanted |= dict.fromkeys((reserve.id for reserve in withdrawn), (0.0, 0.0))
