@@ -95,8 +95,7 @@ def test_agrees_with_pandapower_wls(seed):
     ours = Estimator(engine, prior.names, prior.bus).estimate(prior, message(points))
     theirs = pandapower_wls(net, prior, points)
     assert not ours.suspects
-    # 5e-6: pandapower's zero injections are measurements of 10 W, ours are exact
-    assert np.abs(ours.state.vm_pu - theirs).max() < 5e-6
+    assert np.abs(ours.state.vm_pu - theirs).max() < 1e-8
 
 
 def test_abur_exposito_three_bus():

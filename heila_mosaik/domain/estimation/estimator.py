@@ -17,9 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 from scipy.special import chdtri
 
+from heila_mosaik.domain.estimation.cholesky import factor, solve
 from heila_mosaik.domain.estimation.failures import (
     ContradictoryMeasurementsError,
     DivergedEstimateError,
@@ -123,11 +123,13 @@ class _Problem:
 
 @dataclass(slots=True)
 class _Solution:
+    """Minimum found, with what judges it: inverse gain (m, m) and variance learnt of each state (2n + n_ext,)."""
+
     x: FloatArray
     state: GridState
     h: FloatArray
-    jacobian: FloatArray
-    gain: tuple[FloatArray, bool]
+    weight: FloatArray
+    learnt: FloatArray
     iterations: int
 
 
@@ -254,9 +256,9 @@ class Estimator:
                 raise DivergedEstimateError(iterations=iteration, step_mw=step_mw, worst=worst)
             h, jacobian = self.jacobian(rows, problem.rows)
             h = h + _direct_values(rows, problem.rows, x)
-            gain = cho_factor((jacobian * problem.c) @ jacobian.T + np.diag(problem.variances), check_finite=False)
+            gain = factor((jacobian * problem.c) @ jacobian.T, problem.variances)
             innovation = problem.values - h + jacobian @ (x - problem.x0)
-            moved = problem.x0 + problem.c * (jacobian.T @ cho_solve(gain, innovation, check_finite=False))
+            moved = problem.x0 + problem.c * (jacobian.T @ solve(gain, innovation))
             step = np.abs(moved - x)
             step_mw = float(step[: 2 * n].max(initial=0.0))
             before, size = (
@@ -265,10 +267,10 @@ class Estimator:
             )
             worst = rows.labels[int(problem.rows[int(np.argmax((problem.values - h) ** 2 / problem.variances))])]
             if size < 1.0:
-                return _Solution(x, state, h, jacobian, gain, iteration)
+                return _solution(problem, x, state, h, jacobian, gain, iteration)
             if iteration > 1 and size**2 < before and (state := self.solve(moved)).converged:
                 # at this rate the next step would be below the tolerance: residuals follow from this linearisation
-                return _Solution(moved, state, h + jacobian @ (moved - x), jacobian, gain, iteration)
+                return _solution(problem, moved, state, h + jacobian @ (moved - x), jacobian, gain, iteration)
             x, state = self._damped(x, moved)
         raise DivergedEstimateError(iterations=settings.max_iterations, step_mw=step_mw, worst=worst)
 
@@ -287,13 +289,12 @@ class Estimator:
         """Largest normalised residual over meters and pseudo-measurements, with its row or state position."""
         n = len(self.names)
         residual = problem.values - solution.h
-        weight = cho_solve(solution.gain, np.eye(len(residual)), check_finite=False)
         # residual covariance R S⁻¹ R; a value nobody else checks has none and cannot be judged
-        omega = problem.variances**2 * np.diag(weight)
+        omega = problem.variances**2 * np.diag(solution.weight)
         judged = omega > 1e-6 * problem.variances
         meters = np.where(judged, np.abs(residual) / np.sqrt(np.where(judged, omega, 1.0)), 0.0)
         shift = problem.x0 - solution.x
-        spread = problem.c**2 * np.einsum("ij,ij->j", solution.jacobian, weight @ solution.jacobian)
+        spread = solution.learnt
         judged = spread > 1e-6 * problem.c
         pseudo = np.where(judged, np.abs(shift) / np.sqrt(np.where(judged, spread, 1.0)), 0.0)
         meter, injection = int(np.argmax(meters)), int(np.argmax(pseudo))
@@ -350,9 +351,7 @@ class Estimator:
         suspects: tuple[Suspect, ...],
     ) -> Estimate:
         n, x = len(self.names), solution.x
-        half = problem.c * solution.jacobian
-        learnt = np.einsum("ij,ij->j", half, cho_solve(solution.gain, half, check_finite=False))
-        sigma = np.sqrt(np.maximum(problem.c - learnt, 0.0))
+        sigma = np.sqrt(np.maximum(problem.c - solution.learnt, 0.0))
         p_bus, q_bus = self.bus_power(x[:n], x[n : 2 * n])
         return Estimate(
             state=replace(solution.state),
@@ -375,6 +374,20 @@ class Estimator:
         if count not in self._limits:
             self._limits[count] = float(chdtri(count, 1.0 - self.settings.confidence))
         return self._limits[count]
+
+
+def _solution(
+    problem: _Problem,
+    x: FloatArray,
+    state: GridState,
+    h: FloatArray,
+    jacobian: FloatArray,
+    gain: FloatArray,
+    iterations: int,
+) -> _Solution:
+    weight = solve(gain, np.eye(len(h)))
+    learnt = problem.c**2 * np.einsum("ij,ij->j", jacobian, weight @ jacobian)
+    return _Solution(x, state, h, weight, learnt, iterations)
 
 
 def _direct_values(rows: Rows, keep: IntArray, x: FloatArray) -> FloatArray:

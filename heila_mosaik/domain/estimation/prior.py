@@ -52,8 +52,10 @@ def check_prior(prior: Prior, network: Network) -> None:
     Raises:
         ProblemsError: With every problem found.
     """
-    problems: list[Problem] = []
     n, n_bus = len(prior.names), len(network.bus_ids)
+    if _in_order(prior, n, n_bus, len(network.ext_grids.ids)):
+        return
+    problems: list[Problem] = []
     remedy = "give one finite number per injection"
     for field in ("bus", "p_mw", "q_mvar", "sigma_p_mw", "sigma_q_mvar"):
         column = np.asarray(getattr(prior, field))
@@ -84,3 +86,17 @@ def check_prior(prior: Prior, network: Network) -> None:
         problems.append(Problem(what=what, where="prior", remedy="for example 1.0 pu and 0.05 pu"))
     if problems:
         raise ProblemsError("pseudo-measurements", problems)
+
+
+def _in_order(prior: Prior, n: int, n_bus: int, n_ext: int) -> bool:
+    """Whether nothing is wrong: the quick look that nearly always suffices."""
+    if any(len(column) != n for column in (prior.bus, prior.p_mw, prior.q_mvar, prior.sigma_p_mw, prior.sigma_q_mvar)):
+        return False
+    if prior.ext_vm_pu.shape != (n_ext,) or prior.ext_sigma_pu.shape != (n_ext,):
+        return False
+    variance = prior.variance
+    deviations_good = min(prior.sigma_p_mw.min(initial=1.0), prior.sigma_q_mvar.min(initial=1.0)) > 0.0
+    inside = n == 0 or bool(prior.bus.min() >= 0 and prior.bus.max() < n_bus)
+    # a NaN or an infinity does not survive the sums
+    total = float(prior.mean.sum() + variance.sum())
+    return inside and bool(deviations_good) and bool(prior.ext_sigma_pu.min(initial=1.0) > 0.0) and total - total == 0.0

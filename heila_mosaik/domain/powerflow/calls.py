@@ -1,6 +1,6 @@
 """Kernels called from Python at every step: flat arrays in, results out.
 
-Layout 2 of the flat arrays.  numba's disk cache looks at the time of this file only: change the number here whenever
+Layout 3 of the flat arrays.  numba's disk cache looks at the time of this file only: change the number here whenever
 ``pack`` or a kernel that is called from here changes, or old machine code reads the new arrays.
 """
 

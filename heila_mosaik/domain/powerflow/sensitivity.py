@@ -3,11 +3,13 @@
 With F(x, s) = S(x) + s = 0 and a result g(x): dg/ds = -lambda, J^T lambda = dg/dx.  One transposed solve a row, no
 matter how many buses there are.
 
-Layout 2 of the flat arrays.  numba's disk cache looks at the time of this file only: change the number here whenever
+Layout 3 of the flat arrays.  numba's disk cache looks at the time of this file only: change the number here whenever
 ``pack`` or a kernel that is called from here changes, or old machine code reads the new arrays.
 """
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 import numpy as np
 from numba import njit
@@ -42,7 +44,7 @@ _TABLE: dict[Observable, tuple[int, int]] = {
 }
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _add_current(work: Work, g: FloatArray, node: int, y: complex, weight: complex) -> None:
     """Add the gradient of Re(weight * y * V_node) with respect to (angle, vm) of the node."""
     term = weight * y * work.v[node]
@@ -52,7 +54,7 @@ def _add_current(work: Work, g: FloatArray, node: int, y: complex, weight: compl
         g[node, 1] += term.real / vm
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _add_power(grid: Grid, work: Work, g: FloatArray, k: int, end: int, weight: complex) -> None:
     """Add the gradient of Re(weight * conj(S)) at one end of branch ``k``; S = V conj(I)."""
     f, t = grid.br_f[k], grid.br_t[k]
@@ -66,7 +68,7 @@ def _add_power(grid: Grid, work: Work, g: FloatArray, k: int, end: int, weight: 
     _add_current(work, g, here, np.conj(weight * current), 1.0 + 0j)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _branch(grid: Grid, work: Work, g: FloatArray, kind: int, table: int, row: int) -> float:
     k = row + (grid.line_first if table == _LINE else grid.trafo_first)
     f, t = grid.br_f[k], grid.br_t[k]
@@ -99,7 +101,7 @@ def _branch(grid: Grid, work: Work, g: FloatArray, kind: int, table: int, row: i
     return value
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _external(grid: Grid, work: Work, g: FloatArray, row: int, reactive: bool) -> float:
     i = grid.bus_node[grid.ext_bus[row]]
     share = grid.base_mva * grid.ext_share[row]
@@ -114,7 +116,7 @@ def _external(grid: Grid, work: Work, g: FloatArray, row: int, reactive: bool) -
     return (fed.imag if reactive else fed.real) * share
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _gradient(grid: Grid, work: Work, g: FloatArray, kind: int, table: int, row: int) -> float:
     if kind == _VM:
         node = grid.bus_node[row]
@@ -130,39 +132,65 @@ def _gradient(grid: Grid, work: Work, g: FloatArray, kind: int, table: int, row:
     return _branch(grid, work, g, kind, table, row)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _solve_transposed(grid: Grid, work: Work, x: FloatArray) -> None:
+    """Solve transposed(J) x = x in place for all rows at once, x of shape (n, 2, m): the innermost loop is a vector."""
     jac, ptr, col, diag = work.jac, grid.lu_ptr, grid.lu_col, grid.lu_diag
+    m = x.shape[2]
     for i in range(grid.n_free):
-        d = jac[diag[i]]
-        x[i, 0], x[i, 1] = d[0] * x[i, 0] + d[2] * x[i, 1], d[1] * x[i, 0] + d[3] * x[i, 1]
+        a, b, c, d = jac[diag[i], 0], jac[diag[i], 1], jac[diag[i], 2], jac[diag[i], 3]
+        for r in range(m):
+            x[i, 0, r], x[i, 1, r] = a * x[i, 0, r] + c * x[i, 1, r], b * x[i, 0, r] + d * x[i, 1, r]
         for e in range(diag[i] + 1, ptr[i + 1]):
-            j = col[e]
-            x[j, 0] -= jac[e, 0] * x[i, 0] + jac[e, 2] * x[i, 1]
-            x[j, 1] -= jac[e, 1] * x[i, 0] + jac[e, 3] * x[i, 1]
+            _subtract(x, col[e], i, jac[e, 0], jac[e, 1], jac[e, 2], jac[e, 3])
     for i in range(grid.n_free - 1, -1, -1):
         for e in range(ptr[i], diag[i]):
-            k = col[e]
-            x[k, 0] -= jac[e, 0] * x[i, 0] + jac[e, 2] * x[i, 1]
-            x[k, 1] -= jac[e, 1] * x[i, 0] + jac[e, 3] * x[i, 1]
+            _subtract(x, col[e], i, jac[e, 0], jac[e, 1], jac[e, 2], jac[e, 3])
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
+def _subtract(x: FloatArray, into: int, i: int, a: float, b: float, c: float, d: float) -> None:
+    """Take a transposed 2x2 block times block row ``i`` from block row ``into``."""
+    for r in range(x.shape[2]):
+        x[into, 0, r] -= a * x[i, 0, r] + c * x[i, 1, r]
+        x[into, 1, r] -= b * x[i, 0, r] + d * x[i, 1, r]
+
+
+@njit(cache=True, forceinline=True)
 def _to_slack(grid: Grid, work: Work, g: FloatArray, into: FloatArray) -> None:
-    """Derivative for the voltage of each external grid from gradient and adjoint (both in ``g``)."""
-    n = len(work.v)
-    at_node = np.zeros(n)
-    at_node[grid.n_free :] = g[grid.n_free :, 1]
-    for i in range(grid.n_free):
+    """Derivatives for the voltage of each external grid from gradients and adjoints (both in ``g``)."""
+    n, first, m = len(work.v), grid.n_free, g.shape[2]
+    at_node = np.zeros((n - first, m))
+    for s in range(first, n):
+        for r in range(m):
+            at_node[s - first, r] = g[s, 1, r]
+    for i in range(first):
         if work.live[i] == 0:
             continue
         for e in range(grid.y_ptr[i], grid.y_ptr[i + 1]):
             s = grid.y_col[e]
-            if s >= grid.n_free and abs(work.v[s]) > 0:
+            if s >= first and abs(work.v[s]) > 0:
                 change = work.v[i] * np.conj(work.y[e] * work.v[s]) / abs(work.v[s])
-                at_node[s] -= g[i, 0] * change.real + (0.0 if work.pv[i] == 1 else g[i, 1] * change.imag)
+                by_q = 0.0 if work.pv[i] == 1 else change.imag
+                for r in range(m):
+                    at_node[s - first, r] -= g[i, 0, r] * change.real + g[i, 1, r] * by_q
     for k in range(len(grid.ext_bus)):
-        into[k] = at_node[grid.bus_node[grid.ext_bus[k]]]
+        s = grid.bus_node[grid.ext_bus[k]]
+        for r in range(m):
+            into[r, k] = at_node[s - first, r] if s >= first else 0.0
+
+
+@njit(cache=True, forceinline=True)
+def _add_own(grid: Grid, kinds: IntArray, positions: IntArray, by_p: FloatArray, by_q: FloatArray) -> None:
+    """Consumption at the bus of an external grid is fed by it directly."""
+    for m in range(len(positions)):
+        if kinds[m, 0] not in (_EXT_P, _EXT_Q):
+            continue
+        node = grid.bus_node[grid.ext_bus[positions[m]]]
+        into = by_p if kinds[m, 0] == _EXT_P else by_q
+        for b in range(len(grid.bus_node)):
+            if grid.bus_node[b] == node:
+                into[m, b] += grid.ext_share[positions[m]]
 
 
 @njit(cache=True)
@@ -185,29 +213,31 @@ def _rows(  # noqa: PLR0913, PLR0917  # numba takes single arrays faster than tu
     work = as_work(work_ints, work_floats, work_complexes)
     if not factorise_jacobian(grid, work):
         return False
-    n = len(work.v)
-    g = np.empty((n, 2))
-    for m in range(len(positions)):
-        g[:] = 0.0
-        kind = kinds[m, 0]
-        values[m] = _gradient(grid, work, g, kind, kinds[m, 1], positions[m])
-        for i in range(grid.n_free):
-            if work.live[i] == 0:
-                g[i] = 0.0
-        _solve_transposed(grid, work, g)
-        _to_slack(grid, work, g, by_vm[m])
-        for b in range(len(grid.bus_node)):
-            i = grid.bus_node[b]
-            inside = i < grid.n_free and work.live[i] == 1
-            by_p[m, b] = -g[i, 0] / grid.base_mva if inside else 0.0
-            by_q[m, b] = -g[i, 1] / grid.base_mva if inside and work.pv[i] == 0 else 0.0
-            if kind in (_EXT_P, _EXT_Q) and i == grid.bus_node[grid.ext_bus[positions[m]]]:
-                share = grid.ext_share[positions[m]]
-                if kind == _EXT_P:
-                    by_p[m, b] += share
-                else:
-                    by_q[m, b] += share
+    rows = len(positions)
+    g = np.zeros((len(work.v), 2, rows))
+    for m in range(rows):
+        values[m] = _gradient(grid, work, g[:, :, m], kinds[m, 0], kinds[m, 1], positions[m])
+    for i in range(grid.n_free):
+        if work.live[i] == 0:
+            g[i] = 0.0
+    _solve_transposed(grid, work, g)
+    _to_slack(grid, work, g, by_vm)
+    for b in range(len(grid.bus_node)):
+        i = grid.bus_node[b]
+        inside = i < grid.n_free and work.live[i] == 1
+        scale_p = -1.0 / grid.base_mva if inside else 0.0
+        scale_q = -1.0 / grid.base_mva if inside and work.pv[i] == 0 else 0.0
+        for m in range(rows):
+            by_p[m, b] = scale_p * g[i, 0, m]
+            by_q[m, b] = scale_q * g[i, 1, m]
+    _add_own(grid, kinds, positions, by_p, by_q)
     return True
+
+
+@lru_cache(maxsize=256)
+def _kinds(observables: tuple[Observable, ...]) -> IntArray:
+    """Kind and table of each row; the same few sets are asked for again and again. (m, 2)"""
+    return np.array([_TABLE[observable] for observable in observables], np.int64).reshape(-1, 2)
 
 
 def adjoint_rows(
@@ -228,7 +258,7 @@ def adjoint_rows(
         ArithmeticError: If the Jacobian is singular, that is at the voltage-collapse point.
     """
     m = len(observables)
-    kinds = np.array([_TABLE[observable] for observable in observables], np.int64).reshape(m, 2)
+    kinds = _kinds(observables)
     places = np.ascontiguousarray(positions, np.int64)
     values, by_vm = np.empty(m), np.empty((m, shape[1]))
     by_p, by_q = np.empty((m, shape[0])), np.empty((m, shape[0]))

@@ -107,7 +107,7 @@ def fixed_point(grid: Grid, work: Work) -> int:
     return -1
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _row(grid: Grid, work: Work, i: int) -> complex:
     current = 0j
     for e in range(grid.y_ptr[i], grid.y_ptr[i + 1]):
@@ -115,7 +115,7 @@ def _row(grid: Grid, work: Work, i: int) -> complex:
     return current
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def mismatch(grid: Grid, work: Work, f: FloatArray) -> float:
     """Fill F = S(V) + consumption as (P, Q) rows; returns the largest absolute entry. [pu]"""
     worst = 0.0
@@ -133,45 +133,56 @@ def mismatch(grid: Grid, work: Work, f: FloatArray) -> float:
     return worst
 
 
-@njit(cache=True)
-def _jacobian_row(grid: Grid, work: Work, i: int) -> None:
-    jac, v = work.jac, work.v
-    vi = v[i]
+@njit(cache=True, forceinline=True, error_model="numpy")
+def _jacobian_row(grid: Grid, work: Work, vm: FloatArray, i: int) -> None:
+    """Blocks of row ``i``: derivatives of (P, Q) by (angle, vm), in real numbers, several times faster than complex.
+
+    With S_ik = V_i conj(y_ik V_k): dS/dangle_k = -j S_ik, dS/dvm_k = S_ik / vm_k; the own block also gets
+    j S_i and S_i / vm_i of the whole S_i.
+    """
+    jac, v, y, pv = work.jac, work.v, work.y, work.pv[i] == 1
+    v_re, v_im = v[i].real, v[i].imag
+    own, p_i, q_i = -1, 0.0, 0.0
     for e in range(grid.y_ptr[i], grid.y_ptr[i + 1]):
-        place = grid.y_lu[e]
         k = grid.y_col[e]
+        i_re = y[e].real * v[k].real - y[e].imag * v[k].imag
+        i_im = y[e].real * v[k].imag + y[e].imag * v[k].real
+        p, q = v_re * i_re + v_im * i_im, v_im * i_re - v_re * i_im
+        p_i += p
+        q_i += q
+        place = grid.y_lu[e]
         if place < 0 or work.live[k] == 0:
             continue
-        product = vi * np.conj(work.y[e] * v[k])
-        angle, size = -1j * product, product / abs(v[k])
         if k == i:
-            current = np.conj(_row(grid, work, i))
-            angle += 1j * vi * current
-            vm = abs(vi)
-            size += vi * current / vm
-            p = work.s[i].real * (work.zip_p[i, 1] + 2.0 * vm * work.zip_p[i, 2])
-            q = work.s[i].imag * (work.zip_q[i, 1] + 2.0 * vm * work.zip_q[i, 2])
-            size += complex(p, q)
-        jac[place, 0], jac[place, 1] = angle.real, size.real
-        jac[place, 2], jac[place, 3] = angle.imag, size.imag
-        if work.pv[i] == 1:
-            jac[place, 2], jac[place, 3] = 0.0, 1.0 if k == i else 0.0
+            own = place
+        jac[place, 0], jac[place, 1] = q, p / vm[k]
+        jac[place, 2], jac[place, 3] = (0.0, 0.0) if pv else (-p, q / vm[k])
+    if own < 0:
+        return
+    jac[own, 0] -= q_i
+    jac[own, 1] += p_i / vm[i] + work.s[i].real * (work.zip_p[i, 1] + 2.0 * vm[i] * work.zip_p[i, 2])
+    if pv:
+        jac[own, 3] = 1.0
+        return
+    jac[own, 2] += p_i
+    jac[own, 3] += q_i / vm[i] + work.s[i].imag * (work.zip_q[i, 1] + 2.0 * vm[i] * work.zip_q[i, 2])
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _eliminate_blocks(grid: Grid, work: Work) -> bool:
     jac, ptr, col, diag = work.jac, grid.lu_ptr, grid.lu_col, grid.lu_diag
     row = np.zeros((grid.n_free, 4))
     for i in range(grid.n_free):
         for e in range(ptr[i], ptr[i + 1]):
-            row[col[e]] = jac[e]
+            for part in range(4):
+                row[col[e], part] = jac[e, part]
         for e in range(ptr[i], diag[i]):
             k = col[e]
-            d = jac[diag[k]]
-            a = row[k, 0] * d[0] + row[k, 1] * d[2]
-            b = row[k, 0] * d[1] + row[k, 1] * d[3]
-            c = row[k, 2] * d[0] + row[k, 3] * d[2]
-            g = row[k, 2] * d[1] + row[k, 3] * d[3]
+            d0, d1, d2, d3 = jac[diag[k], 0], jac[diag[k], 1], jac[diag[k], 2], jac[diag[k], 3]
+            a = row[k, 0] * d0 + row[k, 1] * d2
+            b = row[k, 0] * d1 + row[k, 1] * d3
+            c = row[k, 2] * d0 + row[k, 3] * d2
+            g = row[k, 2] * d1 + row[k, 3] * d3
             row[k, 0], row[k, 1], row[k, 2], row[k, 3] = a, b, c, g
             for u in range(diag[k] + 1, ptr[k + 1]):
                 j = col[u]
@@ -180,12 +191,15 @@ def _eliminate_blocks(grid: Grid, work: Work) -> bool:
                 row[j, 2] -= c * jac[u, 0] + g * jac[u, 2]
                 row[j, 3] -= c * jac[u, 1] + g * jac[u, 3]
         for e in range(ptr[i], ptr[i + 1]):
-            jac[e] = row[col[e]]
-        d = jac[diag[i]]
-        determinant = d[0] * d[3] - d[1] * d[2]
+            for part in range(4):
+                jac[e, part] = row[col[e], part]
+        own = diag[i]
+        d0, d1, d2, d3 = jac[own, 0], jac[own, 1], jac[own, 2], jac[own, 3]
+        determinant = d0 * d3 - d1 * d2
         if determinant == 0 or not np.isfinite(determinant):
             return False
-        d[0], d[1], d[2], d[3] = d[3] / determinant, -d[1] / determinant, -d[2] / determinant, d[0] / determinant
+        jac[own, 0], jac[own, 1] = d3 / determinant, -d1 / determinant
+        jac[own, 2], jac[own, 3] = -d2 / determinant, d0 / determinant
     return True
 
 
@@ -193,9 +207,12 @@ def _eliminate_blocks(grid: Grid, work: Work) -> bool:
 def factorise_jacobian(grid: Grid, work: Work) -> bool:
     """Build and factorise dF/d(angle, vm) at ``work.v``; False if singular."""
     work.jac[:] = 0
+    vm = np.empty(len(work.v))
+    for i in range(len(vm)):
+        vm[i] = size(work.v[i])
     for i in range(grid.n_free):
         if work.live[i] == 1:
-            _jacobian_row(grid, work, i)
+            _jacobian_row(grid, work, vm, i)
         else:
             work.jac[grid.lu_diag[i], 0] = work.jac[grid.lu_diag[i], 3] = 1.0
     return _eliminate_blocks(grid, work)
