@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from heila_mosaik.bridges.smartapi.table import MESSAGES, NUMBERS, RANGE_OWNERS
 from heila_mosaik.domain import information as info
 from heila_mosaik.domain.quantities import Quality, Quantity
+from tests.domain.fitting import fitted
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=12)
 names = st.text('abcdefgXYZ 0123456789/-_.äß"\\<>%#漢', min_size=1, max_size=12)
@@ -65,7 +66,7 @@ def build(draw, cls):
             values[low], values[high] = tuple(p[0] for p in pairs), tuple(p[1] for p in pairs)
         elif low in values and cls.__name__ in RANGE_OWNERS:
             values[low], values[high] = -abs(values[low]), abs(values[high])
-    return cls(**values)
+    return cls(**fitted(cls, values))
 
 
 @st.composite

@@ -21,6 +21,7 @@ from heila_mosaik.domain.codec import (
 )
 from heila_mosaik.domain.information import ControlSignal, Measurements, Message, PQProfile
 from heila_mosaik.domain.quantities import Quality, Quantity
+from tests.domain.fitting import fitted
 
 T0 = datetime(2024, 6, 1, tzinfo=UTC)
 NUMBERS = st.floats(allow_nan=False)
@@ -50,7 +51,7 @@ def instance(cls):
     def build(values):
         if "start" in values and "stop" in values:
             values["stop"] = values["start"] + timedelta(hours=1)
-        return cls(**values)
+        return cls(**fitted(cls, values))
 
     return st.fixed_dictionaries(parts).map(build)
 
@@ -120,3 +121,35 @@ def test_message_round_trip():
     assert message_from_json_dict(json.loads(json.dumps(message_to_json_dict(message)))) == message
     with pytest.raises(CodecError):
         message_from_json_dict({"id": "x"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("VerificationNotification", {"measured_p_mw": []}),
+        ("WeatherForecast", {"wind_m_per_s": [1.0]}),
+        ("PriceForecast", {"step_s": 0}),
+        ("OfferList", {"relief_per_eur": [1.0]}),
+    ],
+)
+def test_columns_that_do_not_fit_each_other_are_refused(kind, changes):
+    moment = T0.isoformat()
+    two = [1.0, 2.0]
+    verified = ("baseline_p_mw", "measured_p_mw", "requested_p_mw", "baseline_q_mvar", "measured_q_mvar",
+                "requested_q_mvar")  # fmt: skip
+    grid = {"issued_at": moment, "start": moment, "step_s": 900}
+    period = {"start": moment, "stop": (T0 + timedelta(hours=1)).isoformat(), "step_s": 1800}
+    weather = ("temperature_c", "irradiance_w_per_m2", "wind_m_per_s")
+    prices = ("spot_eur_per_mwh", "flexibility_up_eur_per_mwh", "flexibility_down_eur_per_mwh")
+    whole = {
+        "VerificationNotification": {
+            "reserve": "r", "location": "l", "baseline_method": "operation_plan", **period,
+            **dict.fromkeys(verified, two)
+        },
+        "WeatherForecast": {**grid, **dict.fromkeys(weather, two)},
+        "PriceForecast": {**grid, **dict.fromkeys(prices, two)},
+        "OfferList": {"request": "r", "session": "day_ahead", "offers": [], "relief_per_eur": []},
+    }[kind]  # fmt: skip
+    assert from_json_dict(kind, {"id": "x", **whole})
+    with pytest.raises(CodecError, match=r"lengths|step"):
+        from_json_dict(kind, {"id": "x", **whole, **changes})

@@ -31,6 +31,22 @@ class InformationObject:
             raise ValueError(f"{type(self).__name__} {self.id}: start {start} is not before stop {stop}")
 
 
+def require_lengths(owner: str, **columns: tuple[object, ...]) -> None:
+    """Refuse columns that belong together and differ in length.
+
+    Args:
+        owner: Class, for the error.
+        columns: The columns by name.
+
+    Raises:
+        ValueError: If they differ.
+    """
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        shown = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise ValueError(f"{owner}: columns of different lengths: {shown}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PQProfile:
     """Active and reactive power over time with the limits within which it may be adjusted.
@@ -57,9 +73,9 @@ class PQProfile:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "start", require_aware(self.start, "PQProfile.start"))
-        lengths = {len(getattr(self, field.name)) for field in fields(self)[2:]}
-        if len(lengths) != 1:
-            raise ValueError(f"PQProfile: series of different lengths {sorted(lengths)}")
+        require_lengths("PQProfile", **{field.name: getattr(self, field.name) for field in fields(self)[2:]})
+        if self.step_s < 1:
+            raise ValueError(f"PQProfile: step of {self.step_s} s")
 
     @property
     def grid(self) -> TimeGrid:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from heila_mosaik.domain.information.base import InformationObject, PQProfile, Series
+from heila_mosaik.domain.information.base import InformationObject, PQProfile, Series, require_lengths
 from heila_mosaik.domain.quantities import Product
 
 
@@ -33,6 +33,12 @@ class FlexibilityForecast(InformationObject):
     price_up_eur_per_mwh: Series = ()
     price_down_eur_per_mwh: Series = ()
 
+    def __post_init__(self) -> None:
+        InformationObject.__post_init__(self)
+        for name in ("price_up_eur_per_mwh", "price_down_eur_per_mwh"):
+            if getattr(self, name):
+                require_lengths("FlexibilityForecast", **{"profile": self.profile.p_mw, name: getattr(self, name)})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeatherForecast(InformationObject):
@@ -54,6 +60,15 @@ class WeatherForecast(InformationObject):
     irradiance_w_per_m2: Series
     wind_m_per_s: Series
 
+    def __post_init__(self) -> None:
+        InformationObject.__post_init__(self)
+        require_lengths(
+            "WeatherForecast", temperature_c=self.temperature_c, irradiance_w_per_m2=self.irradiance_w_per_m2,
+            wind_m_per_s=self.wind_m_per_s,
+        )  # fmt: skip
+        if self.step_s < 1:
+            raise ValueError(f"WeatherForecast: step of {self.step_s} s")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceForecast(InformationObject):
@@ -74,3 +89,13 @@ class PriceForecast(InformationObject):
     spot_eur_per_mwh: Series
     flexibility_up_eur_per_mwh: Series
     flexibility_down_eur_per_mwh: Series
+
+    def __post_init__(self) -> None:
+        InformationObject.__post_init__(self)
+        require_lengths(
+            "PriceForecast", spot_eur_per_mwh=self.spot_eur_per_mwh,
+            flexibility_up_eur_per_mwh=self.flexibility_up_eur_per_mwh,
+            flexibility_down_eur_per_mwh=self.flexibility_down_eur_per_mwh,
+        )  # fmt: skip
+        if self.step_s < 1:
+            raise ValueError(f"PriceForecast: step of {self.step_s} s")

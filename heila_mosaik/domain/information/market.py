@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from heila_mosaik.domain.information.base import InformationObject, Series
+from heila_mosaik.domain.information.base import InformationObject, Series, require_lengths
 from heila_mosaik.domain.quantities import Product
+from heila_mosaik.domain.timegrid import require_aware
 
 
 class CongestionKind(StrEnum):
@@ -96,6 +97,13 @@ class Need:
     effect_q: Series
     probability: float = 1.0
 
+    def __post_init__(self) -> None:
+        require_lengths("Need", locations=self.locations, effect_p=self.effect_p, effect_q=self.effect_q)
+        for name in ("start", "stop"):
+            object.__setattr__(self, name, require_aware(getattr(self, name), f"Need.{name}"))
+        if self.start >= self.stop:
+            raise ValueError(f"Need {self.element}: start {self.start} is not before stop {self.stop}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlexibilityRequest(InformationObject):
@@ -122,6 +130,10 @@ class OfferList(InformationObject):
     session: Session
     offers: tuple[Offer, ...]
     relief_per_eur: Series
+
+    def __post_init__(self) -> None:
+        InformationObject.__post_init__(self)
+        require_lengths("OfferList", offers=self.offers, relief_per_eur=self.relief_per_eur)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from heila_mosaik.domain.information.base import InformationObject, PQProfile, Series
+from heila_mosaik.domain.information.base import InformationObject, PQProfile, Series, require_lengths
 from heila_mosaik.domain.quantities import Quality, Quantity
 
 
@@ -33,6 +33,13 @@ class Measurements(InformationObject):
     sigmas: Series
     qualities: tuple[Quality, ...]
     ages_s: Series
+
+    def __post_init__(self) -> None:
+        InformationObject.__post_init__(self)
+        require_lengths(
+            "Measurements", elements=self.elements, quantities=self.quantities, values=self.values, sigmas=self.sigmas,
+            qualities=self.qualities, ages_s=self.ages_s,
+        )  # fmt: skip
 
     def value(self, element: str, quantity: Quantity) -> float | None:
         """Value of one point, or ``None`` if it is absent or not usable."""
@@ -160,3 +167,13 @@ class VerificationNotification(InformationObject):
     baseline_q_mvar: Series
     measured_q_mvar: Series
     requested_q_mvar: Series
+
+    def __post_init__(self) -> None:
+        InformationObject.__post_init__(self)
+        require_lengths("VerificationNotification", **{name: getattr(self, name) for name in _VERIFIED})
+        if self.step_s < 1 or not self.measured_p_mw:
+            raise ValueError(f"VerificationNotification: {len(self.measured_p_mw)} intervals of {self.step_s} s")
+
+
+_VERIFIED = ("baseline_p_mw", "measured_p_mw", "requested_p_mw", "baseline_q_mvar", "measured_q_mvar",
+             "requested_q_mvar")  # fmt: skip
