@@ -9,8 +9,7 @@ import numpy as np
 import pandapower.networks as pn
 import pytest
 
-from heila_mosaik.domain.congestion import Limits, optimise, violations
-from heila_mosaik.domain.congestion.redispatch import Action
+from heila_mosaik.domain.congestion import Action, Limits, optimise, violations
 from heila_mosaik.domain.forecast import ErrorModel, InjectionForecast, blend, detect, needs_of
 from heila_mosaik.domain.information import CongestionKind
 from heila_mosaik.domain.timegrid import TimeGrid

@@ -57,6 +57,7 @@ class Violation:
         position: Position of the element in its table.
         value: Value found. [pu] or [%]
         limit: Limit broken. [pu] or [%]
+        outage: Element whose outage the state assumes, empty for the grid as it is.
     """
 
     element: str
@@ -64,6 +65,7 @@ class Violation:
     position: int
     value: float
     limit: float
+    outage: str = ""
 
     @property
     def excess(self) -> float:
@@ -78,7 +80,8 @@ class Violation:
     def __str__(self) -> str:
         unit = "%" if self.kind == CongestionKind.CURRENT else "pu"
         digits = ".2f" if unit == "%" else ".4f"
-        return f"{self.element} {self.kind} {self.value:{digits}} {unit} (limit {self.limit:{digits}} {unit})"
+        after = f" after the outage of {self.outage}" if self.outage else ""
+        return f"{self.element} {self.kind} {self.value:{digits}} {unit} (limit {self.limit:{digits}} {unit}){after}"
 
 
 def violations(

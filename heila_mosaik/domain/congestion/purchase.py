@@ -7,8 +7,9 @@ from datetime import datetime
 
 import numpy as np
 
+from heila_mosaik.domain.congestion.cases import Action, RedispatchSettings
 from heila_mosaik.domain.congestion.limits import Limits, Violation
-from heila_mosaik.domain.congestion.redispatch import Action, Redispatch, RedispatchSettings, optimise
+from heila_mosaik.domain.congestion.redispatch import Redispatch, optimise
 from heila_mosaik.domain.information import Offer, Purchase
 from heila_mosaik.domain.network import GridEngine
 from heila_mosaik.domain.quantities import FloatArray, Product
