@@ -206,8 +206,13 @@ class LiveHost:
         if self._frames or pause <= 0 or self.store.backlog():
             await asyncio.sleep(0)
             return
+        await self.news(pause)
+
+    async def news(self, pause_s: float) -> None:
+        """Until a message or measurements have come, at most so long."""
+        self._loop = asyncio.get_running_loop()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause):
+            async with asyncio.timeout(pause_s):
                 await self._news.wait()
         self._news.clear()
 

@@ -202,6 +202,78 @@ def rotate(folder: Path, actor: str) -> KeySet:
     return fresh
 
 
+def renew(folder: Path, actor: str, *, days: int = 365, hosts: Sequence[str] = ("localhost",)) -> None:
+    """Issue a new TLS certificate with a new key to an actor; the old one stays valid until it ends.
+
+    Raises:
+        ProblemsError: If the folder holds no CA key, as one that was exported to another laboratory.
+    """
+    try:
+        key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
+        certificate = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+    except (OSError, ValueError) as error:
+        problem = Problem(what=f"no usable CA ({error})", where=str(folder / "ca.key"),
+                          remedy="renew where the laboratory's CA is kept, then export again")  # fmt: skip
+        raise ProblemsError("certificate", [problem]) from error
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    load(folder, actor)
+    pem, private = _Authority(key, certificate).issue(actor, days, hosts)
+    _swap(folder / actor / "tls.key", private, 0o600)
+    _swap(folder / actor / "tls.pem", pem, 0o644)
+
+
+def export(folder: Path, actor: str, out: Path) -> None:
+    """Write what one actor needs in another laboratory: its own keys, the CA certificate, the public keys of all.
+
+    Raises:
+        ProblemsError: If the actor has no keys here or ``out`` is not empty.
+    """
+    load(folder, actor)
+    if out.exists() and any(out.iterdir()):
+        problem = Problem(what="folder is not empty, keys are never overwritten", where=str(out), remedy="name another")
+        raise ProblemsError(f"export of {actor}", [problem])
+    out.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (out / actor).mkdir(mode=0o700)
+    for name, mode in (("ca.pem", 0o644), ("trust.json", 0o644)):
+        _write(out / name, (folder / name).read_bytes(), mode)
+    for name in ("signing.json", "encryption.json", "tls.key", "tls.pem"):
+        mode = 0o644 if name == "tls.pem" else 0o600
+        _write(out / actor / name, (folder / actor / name).read_bytes(), mode)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """An actor of a key folder.
+
+    Attributes:
+        actor: Its name.
+        kids: Identities of its signing keys, newest first.
+        expires: End of its certificate.
+    """
+
+    actor: str
+    kids: tuple[str, ...]
+    expires: datetime
+
+
+def holders(folder: Path) -> list[Holder]:
+    """Actors whose private keys a folder holds.
+
+    Raises:
+        ProblemsError: If it holds none.
+    """
+    found = []
+    for path in sorted(folder.glob("*/signing.json")):
+        keys = load(folder, path.parent.name)
+        certificate = x509.load_pem_x509_certificate((path.parent / "tls.pem").read_bytes())
+        kids = tuple(key.kid or "" for key in keys.signing)
+        found.append(Holder(actor=keys.actor, kids=kids, expires=certificate.not_valid_after_utc))
+    if not found:
+        problem = Problem(what="holds no keys", where=str(folder), remedy="make them with 'heila keys make'")
+        raise ProblemsError(f"keys in {folder}", [problem])
+    return found
+
+
 def _write(path: Path, content: bytes, mode: int) -> None:
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)

@@ -71,7 +71,7 @@ class NodeSettings:
         encrypt: Whether message bodies are encrypted.
         durable: Whether every commit is forced to the disk.
         settings_id: Identity of the actor's settings, which its store remembers.
-        role: What it is, for humans.
+        about: What its registration tells beside its keys and addresses.
         retry: When unconfirmed messages are repeated.
         host: Settings of the host.
     """
@@ -88,7 +88,7 @@ class NodeSettings:
     encrypt: bool = False
     durable: bool = True
     settings_id: str = ""
-    role: str = ""
+    about: Mapping[str, str] = field(default_factory=dict)
     retry: Retry = field(default_factory=Retry)
     host: HostSettings = field(default_factory=HostSettings)
 
@@ -118,6 +118,7 @@ class LiveNode:
         on_sync: Sync | None = None,
     ) -> None:
         self.name, self.settings = actor.name, settings
+        self.about = dict(settings.about)
         own = keyring.load(settings.keys, actor.name)
         trust = keyring.Trust.of([own]) if settings.registration else keyring.load_trust(settings.keys)
         self.store = Store(settings.store, actor.name, settings=settings.settings_id, durable=settings.durable)
@@ -181,7 +182,7 @@ class LiveNode:
             )
 
     def _about(self) -> bytes:
-        told = {"role": self.settings.role}
+        told = dict(self.about)
         if self.server is not None and self.settings.listen is not None:
             told["https"] = f"https://{self.settings.listen.host}:{self.server.port}"
         return make_registration(self.settings.keys, self.envelope.keys, told)
@@ -254,11 +255,11 @@ class LiveNode:
             await self.register()
             self.courier.recover()
             await self.host.run()
-            await self._drain()
+            await self.drain()
         finally:
             await self.close()
 
-    async def _drain(self) -> None:
+    async def drain(self) -> None:
         """Give messages under way a moment to be confirmed; what is left goes out after the next start."""
         end = time.monotonic() + _DRAIN_S
         while self.courier.waiting and time.monotonic() < end:

@@ -17,8 +17,11 @@ from typing import Annotated
 import typer
 
 from heila_mosaik._version import __version__
+from heila_mosaik.cli.actor import actor, broker, mixed
 from heila_mosaik.cli.bench import bench_app
+from heila_mosaik.cli.cycle import cycle
 from heila_mosaik.cli.hil import hil_app
+from heila_mosaik.cli.keys import keys_app
 from heila_mosaik.cli.message import message_app
 from heila_mosaik.errors import HeilaError
 
@@ -37,6 +40,9 @@ app.add_typer(new_app)
 app.add_typer(hil_app)
 app.add_typer(bench_app)
 app.add_typer(message_app)
+app.add_typer(keys_app)
+for _command in (actor, mixed, broker, cycle):
+    app.command()(_command)
 
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key, for example dms.cycle_s=120.")

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from heila_mosaik.actors.base import Actor
+from heila_mosaik.actors.dms import Dms
 from heila_mosaik.domain.network import GridEngine, Network
 from heila_mosaik.domain.streams import stream
 from heila_mosaik.domain.telemetry import MeasurementModel, standard_points
@@ -168,28 +170,52 @@ def _knowledge(study: Study) -> GridKnowledge:
     )
 
 
-def make_exchange(study: Study, *, flexibility: bool) -> tuple[Exchange, Mapping[str, Callable[[], Sequence[float]]]]:
-    """Actors with their network, and the series read from them after each step.
+def make_actors(study: Study, *, flexibility: bool) -> tuple[tuple[Actor, ...], Dms | None]:
+    """All actors of a study, fresh, in the order in which they act at equal times, and the DMS among them.
 
     Args:
         study: The study.
         flexibility: Whether the DSO takes part.
     """
-    scenario = study.scenario
-    actors, dms = make_companies(
-        scenario,
+    return make_companies(
+        study.scenario,
         study.folder.microgrids,
         study.plant,
         study.environment.truth,
         _knowledge(study) if flexibility else None,
         study.environment.typical,
     )
-    network = CommunicationNetwork(scenario.network.table(), seed=scenario.seed)
+
+
+Probes = Mapping[str, Callable[[], Sequence[float]]]
+"""Series read from actors after each step, by table."""
+
+
+def probes_of(study: Study, dms: Dms | None) -> Probes:
+    """What is recorded of the control room: its estimate of the voltages."""
+    if dms is None:
+        return {}
     missing = [float("nan")] * len(study.network.bus_ids)
 
     def estimate() -> Sequence[float]:
-        found: Any = dms.estimate if dms is not None else None
+        found: Any = dms.estimate
         return missing if found is None else found.state.vm_pu.tolist()
 
-    exchange = Exchange(actors, network, translate=make_transit(scenario.messages, [actor.name for actor in actors]))
-    return exchange, {"estimate_vm_pu": estimate} if dms is not None else {}
+    return {"estimate_vm_pu": estimate}
+
+
+def make_network(study: Study) -> CommunicationNetwork:
+    """Communication network of a study."""
+    return CommunicationNetwork(study.scenario.network.table(), seed=study.scenario.seed)
+
+
+def make_exchange(study: Study, *, flexibility: bool) -> tuple[Exchange, Probes]:
+    """Actors with their network, and the series read from them after each step.
+
+    Args:
+        study: The study.
+        flexibility: Whether the DSO takes part.
+    """
+    actors, dms = make_actors(study, flexibility=flexibility)
+    translate = make_transit(study.scenario.messages, [actor.name for actor in actors])
+    return Exchange(actors, make_network(study), translate=translate), probes_of(study, dms)

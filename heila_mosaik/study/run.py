@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from heila_mosaik.gridmodel.study_net import save_net
 from heila_mosaik.results.gridmap import MicrogridEntry, ResourceEntry, describe_grid
 from heila_mosaik.results.store import RunStore
-from heila_mosaik.study.build import Study, build_study, make_exchange, measuring, observed, terminals
+from heila_mosaik.simulators.exchange import Exchange
+from heila_mosaik.study.build import Probes, Study, build_study, make_exchange, measuring, observed, terminals
 from heila_mosaik.study.contracts import voltage_bands
 from heila_mosaik.study.loader import dump_scenario
 from heila_mosaik.study.microgrids import make_plant
@@ -22,12 +23,21 @@ from heila_mosaik.study.world import Parts, run_world
 Report = Callable[[Progress], None]
 
 
+class MakeExchange(Protocol):
+    """Makes the actors of a run, hosted, and the series read from them."""
+
+    def __call__(self, study: Study, *, flexibility: bool) -> tuple[Exchange, Probes]:
+        """Make them, fresh."""
+        ...
+
+
 def run_scenario(
     scenario: Scenario,
     out: Path,
     *,
     baseline: bool = True,
     progress: Report | None = None,
+    host: MakeExchange | None = None,
 ) -> Path:
     """Run a scenario.
 
@@ -36,6 +46,7 @@ def run_scenario(
         out: Run folder to make; must not exist.
         baseline: Whether the same day without any trade is run first, into ``<out>/baseline``.
         progress: Told how far the run has come.
+        host: Makes what hosts the actors; a mixed run has its own for the run with flexibility.
 
     Returns:
         The run folder.
@@ -53,7 +64,8 @@ def run_scenario(
         if baseline and scenario.flexibility:
             with _store(study, out / "baseline", flexibility=False) as other:
                 _run(study, other, "baseline", progress, flexibility=False)
-        _run(study, store, "flexibility" if scenario.flexibility else "baseline", progress, scenario.flexibility)
+        phase = "flexibility" if scenario.flexibility else "baseline"
+        _run(study, store, phase, progress, scenario.flexibility, host)
     return out
 
 
@@ -74,13 +86,20 @@ def _store(study: Study, folder: Path, *, flexibility: bool = True) -> RunStore:
     return store
 
 
-def _run(study: Study, store: RunStore, phase: str, progress: Report | None, flexibility: bool) -> None:
+def _run(
+    study: Study,
+    store: RunStore,
+    phase: str,
+    progress: Report | None,
+    flexibility: bool,
+    host: MakeExchange | None = None,
+) -> None:
     scenario = study.scenario
     # CEMS and IEDs carry state: every run gets fresh ones.
     fresh = replace(
         study, plant=make_plant(study.folder.microgrids, scenario.microgrids.control, float(scenario.step_s))
     )
-    exchange, probes = make_exchange(fresh, flexibility=flexibility)
+    exchange, probes = (host or make_exchange)(fresh, flexibility=flexibility)
     columns = _columns(fresh)
     wanted = [name for name in scenario.results.record if flexibility or name != "estimate_vm_pu"]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from heila_mosaik.study import run as running
 from heila_mosaik.study.build import build_study, make_exchange
 from heila_mosaik.study.companies import make_companies
 from heila_mosaik.study.microgrids import make_plant
+from heila_mosaik.study.run import run_scenario
 from tests.conftest import scenario
 
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
@@ -45,9 +45,7 @@ def tapes(tmp_path_factory):
             exchange._actors[name] = found[name] = Tape(actor)
         return exchange, probes
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(running, "make_exchange", taped)
-        running.run_scenario(scenario(), tmp_path_factory.mktemp("taped") / "run", baseline=False)
+    run_scenario(scenario(), tmp_path_factory.mktemp("taped") / "run", baseline=False, host=taped)
     return found
 
 
