@@ -57,11 +57,13 @@ def free_port(host: str = "127.0.0.1") -> int:
         return int(probe.getsockname()[1])
 
 
-def mosquitto_config(keys: Path, work: Path, host: str, port: int) -> str:
-    """Configuration of a mosquitto with mutual TLS; an actor's user name is the common name of its certificate."""
+def mosquitto_config(keys: Path, work: Path, host: str, port: int, *, tls: bool = True) -> str:
+    """Configuration of a mosquitto with mutual TLS; an actor's user name is the common name of its certificate.
+
+    Without TLS everybody may do everything: for measurements on loopback only.
+    """
     own = keys.resolve() / NAME
-    lines = [
-        f"listener {port} {host}",
+    door = [
         f"cafile {keys.resolve()}/ca.pem",
         f"certfile {own}/tls.pem",
         f"keyfile {own}/tls.key",
@@ -69,6 +71,10 @@ def mosquitto_config(keys: Path, work: Path, host: str, port: int) -> str:
         "use_identity_as_username true",
         "allow_anonymous false",
         f"acl_file {work.resolve()}/acl",
+    ]
+    lines = [
+        f"listener {port} {host}",
+        *(door if tls else ["allow_anonymous true"]),
         "persistence true",
         f"persistence_location {work.resolve()}/",
         "autosave_interval 10",
@@ -87,7 +93,7 @@ def mosquitto_config(keys: Path, work: Path, host: str, port: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_config(keys: Path, work: Path, host: str, port: int) -> Path:
+def write_config(keys: Path, work: Path, host: str, port: int, *, tls: bool = True) -> Path:
     """Write ``mosquitto.conf`` and ``acl`` into a folder; returns the former.
 
     Raises:
@@ -102,7 +108,7 @@ def write_config(keys: Path, work: Path, host: str, port: int) -> Path:
     acl, config = work / "acl", work / "mosquitto.conf"
     acl.write_text(broker_acl(), encoding="utf-8")
     acl.chmod(0o600)
-    config.write_text(mosquitto_config(keys, work, host, port), encoding="utf-8")
+    config.write_text(mosquitto_config(keys, work, host, port, tls=tls), encoding="utf-8")
     return config
 
 
@@ -116,6 +122,7 @@ class BrokerProcess:
         host: Address it listens on.
         port: Port it listens on; 0 takes a free one.
         kind: ``mosquitto``, ``embedded``, or ``auto``: the former where it is installed.
+        tls: Without it everybody may do everything: for measurements on loopback with mosquitto only.
     """
 
     keys: Path
@@ -123,6 +130,7 @@ class BrokerProcess:
     host: str = "127.0.0.1"
     port: int = 0
     kind: str = "auto"
+    tls: bool = True
     _process: subprocess.Popen[bytes] | None = field(default=None)
 
     def __post_init__(self) -> None:
@@ -148,7 +156,7 @@ class BrokerProcess:
         Raises:
             ProblemsError: If mosquitto is asked for and not installed, or the broker has no certificate.
         """
-        config = write_config(self.keys, self.work, self.host, self.port)
+        config = write_config(self.keys, self.work, self.host, self.port, tls=self.tls)
         if self.kind == "embedded":
             return [sys.executable, "-m", "heila_mosaik.bridges.broker_embedded", "--keys", str(self.keys),
                     "--host", self.host, "--port", str(self.port)]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -116,6 +117,7 @@ class MixedRun:
         doors: Folder for the stores of the local actors' doors.
         coordinator: Way to the live actors, once the run has begun.
         exchange: What hosts the actors in mosaik.
+        registration_s: How long the live actors took to register. [s]
     """
 
     site: Site
@@ -123,6 +125,7 @@ class MixedRun:
     doors: Path
     coordinator: Coordinator | None = None
     exchange: Exchange | None = None
+    registration_s: float = float("nan")
 
     @property
     def late_s(self) -> float:
@@ -138,7 +141,9 @@ class MixedRun:
         self._check(live, actors)
         local = [actor.name for actor in actors if actor.name not in live]
         coordinator = self.coordinator = self._coordinator(local, live)
+        began = time.monotonic()
         coordinator.start()
+        self.registration_s = time.monotonic() - began
         network = make_network(study)
         if self.rate is None:
             coordinator.announce(None)

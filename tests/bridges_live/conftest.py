@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
-from heila_mosaik.study.build import build_study, make_exchange
-from heila_mosaik.study.companies import make_companies
+from heila_mosaik.study.build import build_study, make_actors, make_exchange
 from heila_mosaik.study.microgrids import make_plant
 from heila_mosaik.study.run import run_scenario
 from tests.conftest import scenario
@@ -56,9 +55,8 @@ def fresh():
 
     def make(name):
         plant = make_plant(study.folder.microgrids, None, 900.0)
-        actors, _ = make_companies(
-            study.scenario, study.folder.microgrids, plant, study.environment.truth, None, study.environment.typical
-        )
+        actors, _ = make_actors(replace(study, plant=plant), flexibility=False)
         return next(actor for actor in actors if actor.name == name)
 
+    make.names = tuple(actor.name for actor in make_actors(study, flexibility=True)[0])
     return make
