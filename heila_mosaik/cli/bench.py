@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import typer
 
+from heila_mosaik.cli.bench_transfer import transfer
+
 bench_app = typer.Typer(name="bench", help="Measurements and campaigns on this machine.", no_args_is_help=True)
 
 
 @bench_app.callback()
 def bench() -> None:
     """Measurements and campaigns on this machine."""
+
+
+bench_app.command()(transfer)

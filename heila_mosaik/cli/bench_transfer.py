@@ -78,13 +78,13 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    heads = ("message and route", "protection", "bytes", "published mean [ms]", "mean of 10 [ms]", "p50 [ms]", "p95 [ms]",
+    heads = ("message and route", "protection", "bytes", "published [ms]", "mean of 10 [ms]", "p50 [ms]", "p95 [ms]",
              "p99 [ms]", "messages/s", "lost")  # fmt: skip
     table = Table(*heads, title="Transfer times from database to database, loopback")
     for row in rows:
         table.add_row(*("–" if value is None else str(value) for value in row.values()))
     Console(width=160).print(table)
-    typer.echo("published: VTT MultiPower, table 3, two computers over a network; protocols without TLS and signature")
+    typer.echo("published: means of 10, VTT MultiPower, table 3: two computers over a network, without signature")
 
 
 def page(found: Sequence[Measured]) -> str:

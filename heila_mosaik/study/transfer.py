@@ -288,7 +288,9 @@ def _plans(
         else:
             listen = Listen(port=ports[name])
             if case.tls:
-                listen = replace(listen, ca=folder / "keys/ca.pem", certificate=place / "tls.pem", key=place / "tls.key")
+                listen = replace(
+                    listen, ca=folder / "keys/ca.pem", certificate=place / "tls.pem", key=place / "tls.key"
+                )
             settings = replace(settings, listen=listen, https={other: f"{scheme}://127.0.0.1:{ports[other]}"})
         plans.append(_Plan(settings=settings, sender=sender, receiver=receiver, kind=case.kind, single=single,
                            burst=burst))  # fmt: skip
