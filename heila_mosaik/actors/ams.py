@@ -31,6 +31,7 @@ from heila_mosaik.domain.information import (
     WeatherForecast,
 )
 from heila_mosaik.domain.market import MarketCalendar, MarketEvent
+from heila_mosaik.domain.reserves import RESERVES
 from heila_mosaik.domain.timegrid import TimeGrid
 from heila_mosaik.domain.verification import total_eur
 
@@ -143,12 +144,14 @@ class Ams:
         return chosen
 
     def _offer(self, now: datetime, window: TimeGrid, session: Session) -> None:
-        forecasts = self._covering(window)
+        forecasts = [
+            each for each in self._covering(window) if session is Session.DAY_AHEAD or each.product not in RESERVES
+        ]
         own = aggregator_prices(self._price, window, self.policy)
         count = 0
         for forecast in forecasts:
             prices = own
-            if self.policy.variant is Variant.MGMS_PRICES:
+            if self.policy.variant is Variant.MGMS_PRICES and forecast.product not in RESERVES:
                 given = microgrid_prices(forecast, window, self.policy)
                 if given is None:
                     self._out.record(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import numpy as np
 
 from heila_mosaik.actors.base import Outbox, Outcome
+from heila_mosaik.actors.frequency_control import FrequencyControl
 from heila_mosaik.actors.inbox import Inbox
 from heila_mosaik.domain.flexibility import ExogenousForecast, FlexibilitySettings, forecast_resource
 from heila_mosaik.domain.information import (
@@ -18,6 +19,7 @@ from heila_mosaik.domain.information import (
     Message,
     OperationPlan,
     PQProfile,
+    ReserveNotification,
     VerificationNotification,
     WeatherForecast,
 )
@@ -26,6 +28,8 @@ from heila_mosaik.domain.resources import BatterySpec, HeatPumpSpec, LoadSpec, P
 from heila_mosaik.domain.timegrid import TimeGrid, floor_to
 
 TOLERANCE_MW = 1e-6
+FREQUENCY_POINT = "grid"
+"""Element under which a site measures the frequency of the grid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,7 @@ class FieldSettings:
         forecast_s: Interval of flexibility forecasts in the distributed variant. [s]
         horizon_s: Horizon of these forecasts. [s]
         step_s: Interval of plans and forecasts. [s]
+        settlement_s: Settlement period of frequency reserves. [s]
         flexibility: How carefully flexibility is promised.
     """
 
@@ -59,6 +64,7 @@ class FieldSettings:
     forecast_s: int = 3600
     horizon_s: int = 129600
     step_s: int = 900
+    settlement_s: int = 900
     flexibility: FlexibilitySettings = field(default_factory=FlexibilitySettings)
 
 
@@ -103,6 +109,7 @@ class Cems:
         self._forecast_at: datetime | None = None
         self._own: dict[str, PQProfile] = {}
         self._samples: dict[str, list[tuple[datetime, float, float]]] = {}
+        self._frequency = FrequencyControl(settings.settlement_s, settings.effect_s)
 
     def step(self, now: datetime, inbox: Sequence[Message], measurements: Measurements | None) -> Outcome:
         """Advance to ``now``; see :class:`heila_mosaik.actors.base.Actor`."""
@@ -115,6 +122,8 @@ class Cems:
             self._sample(now)
         self._expire(now)
         self._follow_plans(now)
+        if self._frequency.armed and measurements is not None:
+            self._follow_frequency(now, measurements)
         self._report(now)
         due = self._forecast_at is None or now >= self._forecast_at
         if self.settings.distributed and self._weather is not None and due:
@@ -132,6 +141,8 @@ class Cems:
                 self._planned_until.pop(body.subject, None)
         elif isinstance(body, WeatherForecast):
             self._weather = body
+        elif isinstance(body, ReserveNotification) and not self._frequency.arm(body):
+            self._out.record("message_ignored", f"reserve {body.id} is no frequency reserve")
 
     def _control(self, now: datetime, signal: ControlSignal, sent_at: datetime) -> None:
         """Check a set point, hold it and hand it to the resource; one overtaken on its way by a later one is void."""
@@ -205,6 +216,36 @@ class Cems:
                     cause=plan.id,
                 )
             )
+
+    def _follow_frequency(self, now: datetime, seen: Measurements) -> None:
+        """Autonomous frequency control: droop around plan or call; verification of the periods that are over."""
+        powers = {name: seen.value(name, Quantity.ACTIVE_POWER) for name in self.settings.resources}
+        self._frequency.sample(now, {name: p_mw for name, p_mw in powers.items() if p_mw is not None})
+        for body in self._frequency.verify(now):
+            self._out.send(self.settings.mgms, replace(body, id=self._out.identity("verification")))
+        frequency = seen.value(FREQUENCY_POINT, Quantity.FREQUENCY)
+        effect = now + timedelta(seconds=self.settings.effect_s)
+        if frequency is None:
+            return  # without a reading the set points lapse and the plan holds
+        base = {name: self._undisturbed(name, effect) for name in self._frequency.running(effect)}
+        stop = effect + timedelta(seconds=max(60.0, 3.0 * self.settings.effect_s))
+        for name, p_mw in self._frequency.points(now, frequency, base).items():
+            low, high = power_limits(self.settings.resources[name])
+            given = max(low, min(p_mw, high))
+            self._out.control(
+                ControlSignal(
+                    id=self._out.identity("control"), target=name, start=now, stop=stop, p_mw=given, cause="frequency"
+                )
+            )
+
+    def _undisturbed(self, name: str, moment: datetime) -> float:
+        """Power of a resource by its running call, else by its plan, else none. [MW]"""
+        active, plan = self._active.get(name), self._plans.get(name)
+        if active is not None and active.p_mw is not None and active.start <= moment < active.stop:
+            return active.p_mw
+        if plan is not None and moment in plan.profile.grid:
+            return plan.profile.p_mw[plan.profile.grid.position(moment)]
+        return 0.0
 
     def _report(self, now: datetime) -> None:
         """Send the latest measurements when due."""

@@ -33,6 +33,7 @@ from heila_mosaik.domain.market import (
     remaining,
     sales_by_offer,
 )
+from heila_mosaik.domain.reserves import RESERVES, settle_reserve
 from heila_mosaik.domain.verification import Penalty, Tolerance, settle, total_eur
 
 _KEEP = timedelta(days=2)
@@ -193,7 +194,10 @@ class Fmp:
             return
         sold.settled.add(verification.start)
         identity = self._out.identity("settlement")
-        statement = settle(identity, verification, sold.reserve, self.tolerance, self.penalty)
+        if sold.reserve.product in RESERVES:
+            statement = settle_reserve(identity, verification, sold.reserve, self.tolerance)
+        else:
+            statement = settle(identity, verification, sold.reserve, self.tolerance, self.penalty)
         amount = total_eur(statement)
         for actor, change in ((statement.payer, -amount), (statement.payee, amount)):
             self.payments_eur[actor] = self.payments_eur.get(actor, 0.0) + change

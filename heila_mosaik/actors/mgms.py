@@ -12,7 +12,8 @@ import numpy as np
 from heila_mosaik.actors.base import Outbox, Outcome
 from heila_mosaik.actors.inbox import Inbox
 from heila_mosaik.actors.mgms_book import Book, Holding
-from heila_mosaik.actors.mgms_forecast import Expectation, asking_prices, whole
+from heila_mosaik.actors.mgms_fcr import kept_back, promises, shares_of, without_reserves
+from heila_mosaik.actors.mgms_forecast import Expectation, asking_prices, forecast_after, whole
 from heila_mosaik.actors.mgms_plan import (
     declared_powers,
     duties_of,
@@ -23,7 +24,7 @@ from heila_mosaik.actors.mgms_plan import (
     sold_on,
     unsold,
 )
-from heila_mosaik.actors.mgms_rooms import envelope_from, part_of, room_of, with_declared
+from heila_mosaik.actors.mgms_rooms import envelope_from, part_of, repeats, room_of, with_declared
 from heila_mosaik.actors.mgms_settings import MgmsSettings
 from heila_mosaik.actors.mgms_verify import verification
 from heila_mosaik.domain.dispatch import Room, spread
@@ -43,6 +44,7 @@ from heila_mosaik.domain.information import (
     WeatherForecast,
 )
 from heila_mosaik.domain.quantities import FloatArray, Quality, Quantity
+from heila_mosaik.domain.reserves import RESERVES
 from heila_mosaik.domain.resources import EvSpec, LoadSpec, PvSpec
 from heila_mosaik.domain.scheduling import Schedule
 from heila_mosaik.domain.timegrid import TimeGrid, floor_to
@@ -50,7 +52,6 @@ from heila_mosaik.domain.timegrid import TimeGrid, floor_to
 TOLERANCE = 1e-6
 SHORT_SHARE = 0.02
 PLAN_H = 6.0
-SIGNAL_BAND = 2e-4
 RESERVE_WAIT = timedelta(seconds=30)
 USABLE = (Quality.GOOD, Quality.QUESTIONABLE)
 
@@ -93,10 +94,7 @@ class Mgms:
             if isinstance(body, ActivationNotification):
                 calls.append(body)
             elif isinstance(body, ReserveNotification):
-                self._book.add(body)
-                # Reserves of one clearing arrive one by one: plan once for all of them.
-                soon = now + RESERVE_WAIT if body.start > now + RESERVE_WAIT else now
-                self._replan_at = soon if self._replan_at is None else min(soon, self._replan_at)
+                self._reserve(now, body)
             else:
                 self._take(now, body)
         due = self._known() and (self._next_forecast is None or now >= self._next_forecast)
@@ -106,7 +104,7 @@ class Mgms:
             self._replan_at = None
         if due:
             self._forecast(now)
-            self._next_forecast = self._forecast_after(now)
+            self._next_forecast = forecast_after(self.settings, now)
         accepted = sum(self._accept(now, call) for call in calls)
         if accepted or replan or (self._next_dispatch is not None and now >= self._next_dispatch):
             self._dispatch(now)
@@ -114,6 +112,15 @@ class Mgms:
             self._verify(now, holding)
         self._book.prune(now)
         return self._out.outcome(self._wake(now))
+
+    def _reserve(self, now: datetime, reserve: ReserveNotification) -> None:
+        """Enter a reserve and plan for it soon; a frequency reserve is handed to the sites."""
+        self._book.add(reserve)
+        for part in shares_of(reserve, self.settings.resources) if reserve.product in RESERVES else ():
+            self._out.send(self.settings.controllers[part.location], part)
+        # Reserves of one clearing arrive one by one: plan once for all of them.
+        soon = now + RESERVE_WAIT if reserve.start > now + RESERVE_WAIT else now
+        self._replan_at = soon if self._replan_at is None else min(soon, self._replan_at)
 
     def _known(self) -> bool:
         """Whether enough is known to plan: the weather, and in the distributed variant what the controllers say."""
@@ -132,6 +139,8 @@ class Mgms:
             self._expects.prices = body
         elif isinstance(body, FlexibilityForecast):
             self._theirs[body.subject] = body
+        elif isinstance(body, VerificationNotification) and body.reserve.rpartition("/")[0] in self._book.holdings:
+            self._book.site_verifications.append(body)
         elif isinstance(body, VerificationNotification):
             error = np.abs(
                 np.subtract(body.measured_p_mw, np.add(body.baseline_p_mw, body.requested_p_mw)), dtype=np.float64
@@ -243,8 +252,14 @@ class Mgms:
         elif own.net_of_reserves:
             sold = sold_on(self._book, grid)
             total = unsold(total, sold)
-            energy_up = max(0.0, energy_up - sold.energy_up_mwh)
-            energy_down = max(0.0, energy_down - sold.energy_down_mwh)
+            energy_up = max(0.0, energy_up - sold.energy_up_mwh - sold.fcr_energy_up_mwh)
+            energy_down = max(0.0, energy_down - sold.energy_down_mwh - sold.fcr_energy_down_mwh)
+            if own.fcr is not None:
+                total = replace(total, energy_up_mwh=energy_up, energy_down_mwh=energy_down)
+                total = kept_back(own.fcr, total, self._envelopes, own.resources, now)
+                energy_up, energy_down = total.energy_up_mwh, total.energy_down_mwh
+                for promise in promises(own.fcr, own.microgrid, self._envelopes, own.resources, now):
+                    self._out.send(own.ams, replace(promise, id=self._out.identity("flexibility")))
         price_up: tuple[float, ...] = ()
         price_down: tuple[float, ...] = ()
         if own.prices:
@@ -263,14 +278,6 @@ class Mgms:
                 price_down_eur_per_mwh=price_down,
             ),
         )
-
-    def _forecast_after(self, now: datetime) -> datetime:
-        own = self.settings
-        later = [floor_to(now, own.intraday_s) + timedelta(seconds=own.intraday_s)]
-        for hour in own.day_ahead_h:
-            moment = floor_to(now, 86400) + timedelta(hours=hour)
-            later.append(moment if moment > now else moment + timedelta(days=1))
-        return min(later)
 
     def _accept(self, now: datetime, call: ActivationNotification) -> bool:
         """Check an activation, refuse it (or the part that cannot be followed) with the reason."""
@@ -317,7 +324,7 @@ class Mgms:
                 continue
             spec, row = self.settings.resources[name], self._latest.get(name, {})
             rooms.append(room_of(name, spec, row, envelope, envelope.grid.position(moment)))
-        return rooms
+        return without_reserves(rooms, self._book, self.settings.resources, moment)
 
     def _dispatch(self, now: datetime) -> None:
         """Spread what is asked now over the resources."""
@@ -353,21 +360,11 @@ class Mgms:
                 q_mvar=room.q_mvar + q_adjust,
                 cause=cause,
             )
-            if not self._repeats(signal):
+            if not repeats(self._given.get(signal.target), signal):
                 self._given[room.name] = signal
                 self._out.send(own.controllers[room.name], signal)
         again = floor_to(now, own.control_s) + timedelta(seconds=own.control_s)
         self._next_dispatch = min([again, stop, *coming])
-
-    def _repeats(self, signal: ControlSignal) -> bool:
-        """Whether the controller already has this set point until the same moment."""
-        last = self._given.get(signal.target)
-        if last is None or last.stop != signal.stop or last.stop <= signal.start:
-            return False
-        if (last.p_mw is None) != (signal.p_mw is None):
-            return False
-        near_p = abs((last.p_mw or 0.0) - (signal.p_mw or 0.0)) <= SIGNAL_BAND
-        return near_p and abs((last.q_mvar or 0.0) - (signal.q_mvar or 0.0)) <= SIGNAL_BAND
 
     def _verify(self, now: datetime, holding: Holding) -> None:
         """Send measured against requested power for every settlement period that is over."""

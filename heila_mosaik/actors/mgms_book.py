@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from heila_mosaik.domain.flexibility import Envelope
-from heila_mosaik.domain.information import ActivationNotification, ReserveNotification
+from heila_mosaik.domain.information import ActivationNotification, ReserveNotification, VerificationNotification
 from heila_mosaik.domain.quantities import Product
+from heila_mosaik.domain.reserves import RESERVES
 from heila_mosaik.domain.timegrid import floor_to
 
 MINUTE = timedelta(minutes=1)
@@ -62,6 +63,7 @@ class Book:
     holdings: dict[str, Holding] = field(default_factory=dict)
     plans: list[tuple[datetime, Envelope]] = field(default_factory=list)
     meter: dict[datetime, tuple[float, float]] = field(default_factory=dict)
+    site_verifications: list[VerificationNotification] = field(default_factory=list)
 
     def add(self, reserve: ReserveNotification) -> None:
         """Enter a reserve, once; a scheduled one is called at once for its whole time."""
@@ -106,6 +108,17 @@ class Book:
             call.stop = min(call.stop, start)
         holding.calls = [*kept, Call(start, stop, p_mw, q_mvar)]
 
+    def followed_mw(self, moment: datetime) -> float:
+        """Mean adjustment of frequency control in the minute from ``moment``, as its sites measured it. [MW]"""
+        total = 0.0
+        for body in self.site_verifications:
+            if body.start <= moment < body.stop:
+                first = int((moment - body.start).total_seconds() // body.step_s)
+                last = max(first + 1, int((moment + MINUTE - body.start).total_seconds() // body.step_s))
+                span = range(min(first, len(body.measured_p_mw) - 1), min(last, len(body.measured_p_mw)))
+                total += sum(body.measured_p_mw[k] - body.baseline_p_mw[k] for k in span) / max(1, len(span))
+        return total
+
     def asked(self, moment: datetime, without: str = "") -> tuple[float, float]:
         """Sum of the adjustments in force, one reserve left out if named. [MW], [MVar]"""
         total_p, total_q = 0.0, 0.0
@@ -123,11 +136,15 @@ class Book:
             members = [h for h in self.holdings.values() if h is holding or (group and h.reserve.group == group)]
             used = sum(h.used_up_mwh if up else h.used_down_mwh for h in members)
             return max(0.0, holding.energy_mwh() - used)
-        return sum(h.owed_mwh(up) for h in self.holdings.values())
+        return sum(h.owed_mwh(up) for h in self.holdings.values() if h.reserve.product not in RESERVES)
 
     def sold_mw(self, moment: datetime, up: bool) -> float:
         """Range sold in one direction at a moment, signed. [MW]"""
-        held = [h.reserve for h in self.holdings.values() if h.reserve.start <= moment < h.reserve.stop]
+        held = [
+            h.reserve
+            for h in self.holdings.values()
+            if h.reserve.product not in RESERVES and h.reserve.start <= moment < h.reserve.stop
+        ]
         return sum(reserve.p_min_mw if up else reserve.p_max_mw for reserve in held)
 
     def book_energy(self, now: datetime, dt_s: float) -> None:
@@ -169,6 +186,7 @@ class Book:
     def prune(self, now: datetime) -> None:
         """Forget what is over: verified reserves, old plans, old minutes."""
         horizon = now - timedelta(hours=2)
+        self.site_verifications = [body for body in self.site_verifications if body.stop > horizon]
         done = [
             k for k, h in self.holdings.items() if (h.verified_until or now) >= h.reserve.stop and h.reserve.stop < now
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from heila_mosaik.domain.quantities import FloatArray
 from heila_mosaik.domain.resources import BatterySpec, HeatPumpSpec, LoadSpec, PvSpec, ResourceSpec
 from heila_mosaik.domain.resources.pv import relative_output
 from heila_mosaik.domain.scheduling import Obligation, Schedule, plan_operation, store_of
-from heila_mosaik.domain.timegrid import TimeGrid
+from heila_mosaik.domain.timegrid import TimeGrid, floor_to
 
 SLOTS = 96
 LEARNING_RATE = 0.3
@@ -160,3 +160,12 @@ def asking_prices(cost_eur_per_mwh: float, spot: FloatArray, margin: float) -> t
     up = (cost_eur_per_mwh + np.maximum(0.0, mean - spot)) * (1.0 + margin)
     down = (cost_eur_per_mwh + np.maximum(0.0, spot - mean)) * (1.0 + margin)
     return tuple(up.tolist()), tuple(down.tolist())
+
+
+def forecast_after(settings: MgmsSettings, now: datetime) -> datetime:
+    """Time of the forecast that follows the one made at ``now``."""
+    later = [floor_to(now, settings.intraday_s) + timedelta(seconds=settings.intraday_s)]
+    for hour in settings.day_ahead_h:
+        moment = floor_to(now, 86400) + timedelta(hours=hour)
+        later.append(moment if moment > now else moment + timedelta(days=1))
+    return min(later)

@@ -12,12 +12,15 @@ import numpy.typing as npt
 from heila_mosaik.actors.mgms_book import Book, Holding
 from heila_mosaik.domain.flexibility import Envelope
 from heila_mosaik.domain.information import PQProfile
-from heila_mosaik.domain.quantities import FloatArray
+from heila_mosaik.domain.quantities import FloatArray, Product
+from heila_mosaik.domain.reserves import ENDURANCE_H, RESERVES, capacity_of, occupied
 from heila_mosaik.domain.resources import BatterySpec, HeatPumpSpec, ResourceSpec
 from heila_mosaik.domain.scheduling import Obligation
 from heila_mosaik.domain.timegrid import TimeGrid
 
 TOLERANCE = 1e-6
+FCR_NOTICE_S = 3600
+"""How far ahead the plan behind a frequency reserve is frozen: beyond it the state of charge may be managed. [s]"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +31,8 @@ class Sold:
         up_mw, down_mw: Range for lowering and raising consumption (>= 0). [MW] (n,)
         q_low_mvar, q_high_mvar: Reactive range, lowering and raising (>= 0). [MVar] (n,)
         energy_up_mwh, energy_down_mwh: Energy that may still be called. [MWh]
+        fcr_up_mw, fcr_down_mw: Range of the batteries that frequency reserves occupy (>= 0). [MW] (n,)
+        fcr_energy_up_mwh, fcr_energy_down_mwh: Energy kept for them. [MWh]
         declared: Intervals whose plan was declared after a sale and must not change. [bool] (n,)
     """
 
@@ -37,11 +42,15 @@ class Sold:
     q_high_mvar: FloatArray
     energy_up_mwh: float
     energy_down_mwh: float
+    fcr_up_mw: FloatArray
+    fcr_down_mw: FloatArray
+    fcr_energy_up_mwh: float
+    fcr_energy_down_mwh: float
     declared: npt.NDArray[np.bool_]
 
     def any(self) -> bool:
         """Whether any active range is sold."""
-        return bool(np.any(self.up_mw > TOLERANCE) or np.any(self.down_mw > TOLERANCE))
+        return any(bool(np.any(part > TOLERANCE)) for part in (self.up_mw, self.down_mw, self.fcr_up_mw))
 
 
 def _span(holding: Holding, grid: TimeGrid) -> slice:
@@ -55,11 +64,21 @@ def sold_on(book: Book, grid: TimeGrid) -> Sold:
     """What of a grid is sold."""
     up, down, q_low, q_high = (np.zeros(grid.count) for _ in range(4))
     declared = np.zeros(grid.count, dtype=np.bool_)
+    fcr_up, fcr_down, need_up, need_down = (np.zeros(grid.count) for _ in range(4))
+    soon = slice(0, max(1, FCR_NOTICE_S // grid.step_s))
     limit: dict[tuple[str, bool], float] = {}
     asked: dict[tuple[str, bool], float] = {}
     for name, holding in book.holdings.items():
         reserve, span = holding.reserve, _span(holding, grid)
         if span.stop <= span.start:
+            continue
+        if reserve.product in RESERVES:
+            ranges, capacity = occupied(reserve), capacity_of(reserve)
+            fcr_up[span] += ranges[0]
+            fcr_down[span] += ranges[1]
+            need_up[span] += capacity * ENDURANCE_H[reserve.product]
+            need_down[span] += capacity if reserve.product is Product.FCR_N else 0.0
+            declared[slice(span.start, min(span.stop, soon.stop))] |= holding.declared
             continue
         up[span] -= reserve.p_min_mw
         down[span] += reserve.p_max_mw
@@ -81,6 +100,10 @@ def sold_on(book: Book, grid: TimeGrid) -> Sold:
         q_high_mvar=q_high,
         energy_up_mwh=sum(mwh for (_, is_up), mwh in energies.items() if is_up),
         energy_down_mwh=sum(mwh for (_, is_up), mwh in energies.items() if not is_up),
+        fcr_up_mw=fcr_up,
+        fcr_down_mw=fcr_down,
+        fcr_energy_up_mwh=float(need_up.max(initial=0.0)),
+        fcr_energy_down_mwh=float(need_down.max(initial=0.0)),
         declared=declared,
     )
 
@@ -102,6 +125,11 @@ def duties_of(sold: Sold, free: Mapping[str, Envelope], specs: Mapping[str, Reso
         need = np.maximum(0.0, range_mw - given)
         part = float((need / np.maximum(range_mw, TOLERANCE)).max(initial=0.0))
         duties.append(Obligation(up=is_up, power_mw=need, energy_mwh=energy * min(1.0, part)))
+    members = tuple(name for name, spec in specs.items() if isinstance(spec, BatterySpec))
+    duties += [
+        Obligation(up=True, power_mw=sold.fcr_up_mw, energy_mwh=sold.fcr_energy_up_mwh, stores=members),
+        Obligation(up=False, power_mw=sold.fcr_down_mw, energy_mwh=sold.fcr_energy_down_mwh, stores=members),
+    ]
     return duties
 
 
@@ -159,8 +187,8 @@ def unsold(total: Envelope, sold: Sold) -> Envelope:
     """What of the microgrid's flexibility is still for sale."""
     return replace(
         total,
-        p_min_mw=np.minimum(total.p_mw, total.p_min_mw + sold.up_mw),
-        p_max_mw=np.maximum(total.p_mw, total.p_max_mw - sold.down_mw),
+        p_min_mw=np.minimum(total.p_mw, total.p_min_mw + sold.up_mw + sold.fcr_up_mw),
+        p_max_mw=np.maximum(total.p_mw, total.p_max_mw - sold.down_mw - sold.fcr_down_mw),
         q_min_mvar=np.minimum(total.q_mvar, total.q_min_mvar + sold.q_low_mvar),
         q_max_mvar=np.maximum(total.q_mvar, total.q_max_mvar - sold.q_high_mvar),
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from heila_mosaik.domain.dispatch import Room
 from heila_mosaik.domain.flexibility import Envelope
-from heila_mosaik.domain.information import FlexibilityForecast
+from heila_mosaik.domain.information import ControlSignal, FlexibilityForecast
 from heila_mosaik.domain.quantities import FloatArray, Quantity
 from heila_mosaik.domain.resources import (
     BatterySpec,
@@ -22,6 +22,9 @@ from heila_mosaik.domain.resources import (
 )
 from heila_mosaik.domain.resources.heat_pump import cop_at
 from heila_mosaik.domain.timegrid import TimeGrid
+
+SIGNAL_BAND = 2e-4
+"""Set points that differ by less are the same. [MW, MVar]"""
 
 
 def room_of(name: str, spec: ResourceSpec, row: Mapping[Quantity, float], envelope: Envelope, position: int) -> Room:
@@ -128,3 +131,13 @@ def envelope_from(body: FlexibilityForecast, grid: TimeGrid) -> Envelope:
         energy_up_mwh=body.energy_up_mwh,
         energy_down_mwh=body.energy_down_mwh,
     )
+
+
+def repeats(last: ControlSignal | None, signal: ControlSignal) -> bool:
+    """Whether the controller already has this set point until the same moment."""
+    if last is None or last.stop != signal.stop or last.stop <= signal.start:
+        return False
+    if (last.p_mw is None) != (signal.p_mw is None):
+        return False
+    near_p = abs((last.p_mw or 0.0) - (signal.p_mw or 0.0)) <= SIGNAL_BAND
+    return near_p and abs((last.q_mvar or 0.0) - (signal.q_mvar or 0.0)) <= SIGNAL_BAND

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from heila_mosaik.actors.mgms_fcr import FcrSettings
 from heila_mosaik.domain.flexibility import FlexibilitySettings
 from heila_mosaik.domain.quantities import Product
 from heila_mosaik.domain.resources import ResourceSpec
@@ -42,6 +43,7 @@ class MgmsSettings:
         net_of_reserves: Whether forecasts leave out what is already reserved.
         typical: Daily load shape known beforehand, by resource, relative to its rating. [1]
         flexibility: How carefully flexibility is promised.
+        fcr: Part in the reserve market; ``None``: none.
     """
 
     microgrid: str
@@ -70,3 +72,4 @@ class MgmsSettings:
     net_of_reserves: bool = True
     typical: Mapping[str, Sequence[float]] = field(default_factory=dict)
     flexibility: FlexibilitySettings = field(default_factory=FlexibilitySettings)
+    fcr: FcrSettings | None = None

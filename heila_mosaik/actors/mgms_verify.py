@@ -6,8 +6,10 @@ import math
 from datetime import datetime
 
 from heila_mosaik.actors.mgms_book import MINUTE, Book, Holding
+from heila_mosaik.actors.mgms_fcr import combined
 from heila_mosaik.actors.mgms_settings import MgmsSettings
 from heila_mosaik.domain.information import VerificationNotification
+from heila_mosaik.domain.reserves import RESERVES
 
 
 def baseline_of(
@@ -38,6 +40,8 @@ def verification(
         stop: End of the period.
     """
     reserve = holding.reserve
+    if reserve.product in RESERVES:
+        return combined(book, holding, start)
     count = max(1, round((stop - start).total_seconds() / 60))
     metered = book.metered(start, count)
     baseline = baseline_of(settings.baseline_method, book, holding, start, count)
@@ -46,6 +50,7 @@ def verification(
     moments = [start + k * MINUTE for k in range(count)]
     # What other reserves asked for is not this one's deviation.
     others = [book.asked(moment, without=reserve.id) for moment in moments]
+    followed = [book.followed_mw(moment) for moment in moments]
     asked = [holding.asked(moment) for moment in moments]
     return VerificationNotification(
         id="",
@@ -55,7 +60,7 @@ def verification(
         stop=stop,
         step_s=round((stop - start).total_seconds() / count),
         baseline_method=settings.baseline_method,
-        baseline_p_mw=tuple(b[0] + o[0] for b, o in zip(baseline, others, strict=True)),
+        baseline_p_mw=tuple(b[0] + o[0] + f for b, o, f in zip(baseline, others, followed, strict=True)),
         measured_p_mw=tuple(row[0] for row in metered),
         requested_p_mw=tuple(row[0] for row in asked),
         baseline_q_mvar=tuple(b[1] + o[1] for b, o in zip(baseline, others, strict=True)),

@@ -22,6 +22,7 @@ def find_problems(path: Path, settings: Sequence[str]) -> tuple[str, tuple[Probl
         return error.subject, error.problems
     from heila_mosaik.study.contracts import band_problems  # noqa: PLC0415 - needs more than a grid folder does
     from heila_mosaik.study.environment import series_problems  # noqa: PLC0415 - needs more than a grid folder does
+    from heila_mosaik.study.frequency import frequency_problems  # noqa: PLC0415 - likewise
 
     found = [*band_problems(scenario, folder.microgrids), *series_problems(scenario, folder)]
-    return f"scenario {path}", tuple(found)
+    return f"scenario {path}", (*found, *frequency_problems(scenario))

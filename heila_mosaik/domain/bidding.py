@@ -21,11 +21,11 @@ import numpy as np
 
 from heila_mosaik.domain.information import FlexibilityForecast, Offer, PriceForecast, ReserveNotification, Session
 from heila_mosaik.domain.quantities import FloatArray, Product
+from heila_mosaik.domain.reserves import RESERVES, Reservoir, fcr_d_up_capacity, fcr_n_capacity
 from heila_mosaik.domain.timegrid import TimeGrid
 
-_RESERVES = (Product.FCR_N, Product.FCR_D)
-_FCR_POWER_FACTOR = {Product.FCR_N: 1.34, Product.FCR_D: 1.2}
-_FCR_ENERGY_H = {Product.FCR_N: 1.0, Product.FCR_D: 1.0 / 3.0}
+_FCR_N_FED = 0.15
+"""Energy that FCR-N feeds per capacity and hour: mean of its droop over the generator of ``domain.frequency``. [1]"""
 
 
 class Variant(StrEnum):
@@ -46,7 +46,7 @@ class BiddingPolicy:
         fee_eur_per_mwh: Fee on top of prices passed through. [EUR/MWh]
         availability_eur_per_mw_h: Price of holding a range ready. [EUR/(MW·h)]
         reactive_eur_per_mvarh: Price of reactive energy. [EUR/MVarh]
-        fcr_eur_per_mw_h: Availability price of frequency reserves. [EUR/(MW·h)]
+        fcr_eur_per_mw_h: Availability price of frequency reserves, wear of FCR-N not in it. [EUR/(MW·h)]
         smallest_mw: Ranges below this are not offered. [MW, MVar]
         min_share: Smallest share of a divisible offer that may be bought. [1]
         block_periods: Offer blocks of this many delivery periods, all or nothing; 1: divisible offers per period.
@@ -143,10 +143,11 @@ def aggregate(forecasts: Sequence[FlexibilityForecast], window: TimeGrid) -> tup
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """Prices of the delivery periods of a window. [EUR/MWh] (n,)"""
+    """Prices of the delivery periods of a window, and the spot price if it is known. [EUR/MWh] (n,)"""
 
     up: FloatArray
     down: FloatArray
+    spot: FloatArray | None = None
 
 
 def aggregator_prices(forecast: PriceForecast | None, window: TimeGrid, policy: BiddingPolicy) -> Prices:
@@ -164,7 +165,7 @@ def aggregator_prices(forecast: PriceForecast | None, window: TimeGrid, policy: 
     factor = 1.0 + policy.margin
     up = np.maximum(spot.max() - spot + policy.wear_eur_per_mwh, up_market) * factor
     down = np.maximum(spot - spot.min() + policy.wear_eur_per_mwh, down_market) * factor
-    return Prices(up=up, down=down)
+    return Prices(up=up, down=down, spot=spot)
 
 
 def microgrid_prices(forecast: FlexibilityForecast, window: TimeGrid, policy: BiddingPolicy) -> Prices | None:
@@ -199,7 +200,7 @@ def make_offers(
 
     CRP gives one-directional offers (lowering; raising; reactive only), CRP-2 one offer with both directions, SRP
     one-directional offers whose energy never passes what the forecast holds, FCR symmetric (FCR-N) or up (FCR-D)
-    offers within the limited-reservoir rules.
+    offers within the limited-reservoir rules, the energy of FCR-N at the spot price.
 
     Args:
         forecast: Flexibility of the microgrid.
@@ -220,7 +221,8 @@ def make_offers(
         if held is None:
             continue
         up, down = float(prices.up[first:last].max()), float(prices.down[first:last].max())
-        for leg in _legs(forecast, held, (stop - start).total_seconds() / 3600.0, up, down):
+        spot = float(prices.spot[first:last].mean()) if prices.spot is not None else 0.0
+        for leg in _legs(forecast, held, (stop - start).total_seconds() / 3600.0, up, down, spot):
             if max(-leg.p_min_mw, leg.p_max_mw, -leg.q_min_mvar, leg.q_max_mvar) < policy.smallest_mw:
                 continue
             offer = _offer(identity(), forecast, leg, policy, start, stop)
@@ -235,6 +237,7 @@ class _Leg:
     q_min_mvar: float = 0.0
     q_max_mvar: float = 0.0
     price: float = 0.0
+    wear: float = 0.0
     group: str = ""
     energy_mwh: float | None = None
 
@@ -243,7 +246,7 @@ def _offer(
     identity: str, forecast: FlexibilityForecast, leg: _Leg, policy: BiddingPolicy, start: datetime, stop: datetime
 ) -> Offer:
     """One offer, before seller, session and submission are filled in."""
-    is_reserve = forecast.product in _RESERVES
+    is_reserve = forecast.product in RESERVES
     return Offer(
         id=identity,
         seller="",
@@ -258,7 +261,9 @@ def _offer(
         q_min_mvar=leg.q_min_mvar,
         q_max_mvar=leg.q_max_mvar,
         price_eur_per_mwh=leg.price,
-        availability_eur_per_mw_h=policy.fcr_eur_per_mw_h if is_reserve else policy.availability_eur_per_mw_h,
+        availability_eur_per_mw_h=policy.fcr_eur_per_mw_h + leg.wear * policy.wear_eur_per_mwh
+        if is_reserve
+        else policy.availability_eur_per_mw_h,
         reactive_eur_per_mvarh=policy.reactive_eur_per_mvarh,
         divisible=policy.block_periods <= 1,
         min_share=policy.min_share,
@@ -267,12 +272,14 @@ def _offer(
     )
 
 
-def _legs(forecast: FlexibilityForecast, held: Room, hours: float, up: float, down: float) -> tuple[_Leg, ...]:
+def _legs(
+    forecast: FlexibilityForecast, held: Room, hours: float, up: float, down: float, spot: float
+) -> tuple[_Leg, ...]:
     product, energy_up, energy_down = forecast.product, forecast.energy_up_mwh, forecast.energy_down_mwh
     lowering = held.p_min_mw if energy_up > 0.0 else 0.0
     raising = held.p_max_mw if energy_down > 0.0 else 0.0
-    if product in _RESERVES:
-        return (_fcr_leg(product, lowering, raising, energy_up, energy_down),)
+    if product in RESERVES:
+        return (_fcr_leg(product, lowering, raising, energy_up, energy_down, spot),)
     if product is Product.CRP2:
         # One group has one figure: the scarcer direction that exists bounds the energy moved.
         present = [energy for energy, size in ((energy_up, lowering), (energy_down, raising)) if size]
@@ -297,12 +304,15 @@ def _legs(forecast: FlexibilityForecast, held: Room, hours: float, up: float, do
     )
 
 
-def _fcr_leg(product: Product, lowering: float, raising: float, energy_up: float, energy_down: float) -> _Leg:
-    """Capacity a limited reservoir may sell: power and endurance rules of the Nordic TSOs (2023)."""
-    hours, factor = _FCR_ENERGY_H[product], _FCR_POWER_FACTOR[product]
+def _fcr_leg(
+    product: Product, lowering: float, raising: float, energy_up: float, energy_down: float, price: float
+) -> _Leg:
+    """Capacity a limited reservoir may sell; the energy behind it is one for all periods, as calls go up and down."""
+    reservoir = Reservoir(lowering_mw=-lowering, raising_mw=raising, lowering_mwh=energy_up, raising_mwh=energy_down)
     if product is Product.FCR_N:
-        capacity = max(0.0, min(-lowering / factor, raising / factor, energy_up / hours, energy_down / hours))
-        return _Leg(p_min_mw=-capacity, p_max_mw=capacity)
-    # FCR-D up needs a fifth of its power in the other direction to restore the reservoir.
-    capacity = max(0.0, min(-lowering, raising / (factor - 1.0), energy_up / hours))
-    return _Leg(p_min_mw=-capacity)
+        capacity = fcr_n_capacity(reservoir)
+        energy = min(energy_up, energy_down)
+        return _Leg(
+            p_min_mw=-capacity, p_max_mw=capacity, price=price, wear=_FCR_N_FED, group="fcr_n", energy_mwh=energy
+        )
+    return _Leg(p_min_mw=-fcr_d_up_capacity(reservoir), group="fcr_d", energy_mwh=energy_up)

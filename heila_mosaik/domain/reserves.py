@@ -13,12 +13,35 @@ from datetime import datetime
 
 import numpy as np
 
+from heila_mosaik.domain.information import Offer, ReserveNotification, SettlementStatement, VerificationNotification
 from heila_mosaik.domain.quantities import FloatArray, Product
+from heila_mosaik.domain.verification import Tolerance, delivered
 
 NOMINAL_HZ = 50.0
 FULL_N_HZ = 0.1
 START_D_HZ, FULL_D_HZ = 0.1, 0.5
 MIN_BID_MW = {Product.FCR_N: 0.1, Product.FCR_D: 1.0}
+RESERVES = (Product.FCR_N, Product.FCR_D)
+ENDURANCE_H = {Product.FCR_N: 1.0, Product.FCR_D: 1.0 / 3.0}
+"""Energy a limited reservoir keeps for a reserve, over its capacity (2023 terms). [h]"""
+
+POWER_FACTOR_N, RETURN_FACTOR_D = 1.34, 0.2
+"""Power kept over the capacity of FCR-N, and against the direction of FCR-D, to manage a limited reservoir. [1]"""
+
+
+def capacity_of(item: Offer | ReserveNotification) -> float:
+    """Capacity of a reserve or offer: both ways for FCR-N, upwards for FCR-D. [MW]"""
+    if item.product is Product.FCR_N:
+        return min(-item.p_min_mw, item.p_max_mw)
+    return max(-item.p_min_mw, item.p_max_mw)
+
+
+def occupied(item: Offer | ReserveNotification) -> tuple[float, float]:
+    """Power of a limited reservoir that a reserve occupies, lowering and raising consumption (>= 0). [MW], [MW]"""
+    capacity = capacity_of(item)
+    if item.product is Product.FCR_N:
+        return POWER_FACTOR_N * capacity, POWER_FACTOR_N * capacity
+    return capacity, RETURN_FACTOR_D * capacity
 
 
 def droop_fcr_n(frequency_hz: FloatArray, capacity_mw: float, dead_band_hz: float = 0.01) -> FloatArray:
@@ -70,14 +93,14 @@ class Reservoir:
 
 def fcr_n_capacity(reservoir: Reservoir) -> float:
     """FCR-N a limited reservoir may sell: 134 % power (34 % for state-of-charge management), 1 h each way. [MW]"""
-    power = min(reservoir.lowering_mw, reservoir.raising_mw) / 1.34
+    power = min(reservoir.lowering_mw, reservoir.raising_mw) / POWER_FACTOR_N
     return max(0.0, min(power, reservoir.lowering_mwh, reservoir.raising_mwh))
 
 
 def fcr_d_up_capacity(reservoir: Reservoir) -> float:
     """FCR-D up a limited reservoir may sell: 20 min of energy, 20 % power the other way. [MW]"""
     energy = 3.0 * reservoir.lowering_mwh
-    return max(0.0, min(reservoir.lowering_mw, energy, reservoir.raising_mw / 0.2))
+    return max(0.0, min(reservoir.lowering_mw, energy, reservoir.raising_mw / RETURN_FACTOR_D))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,4 +189,62 @@ def settle_fcr(
         energy_eur=up_mwh * up_eur_per_mwh - down_mwh * down_eur_per_mwh,
         up_mwh=up_mwh,
         down_mwh=down_mwh,
+    )
+
+
+def settle_reserve(
+    identity: str,
+    verification: VerificationNotification,
+    reserve: ReserveNotification,
+    tolerance: Tolerance | None = None,
+) -> SettlementStatement:
+    """Settle one verification of a frequency reserve.
+
+    Capacity counts as maintained in an interval whose shortfall the tolerance forgives, else by the share delivered,
+    and only maintained capacity is paid.  The energy of FCR-N is paid upwards and charged downwards at the price of
+    the reserve; FCR-D has no energy payment (Fingrid's terms).
+
+    Args:
+        identity: Identity of the statement.
+        verification: Measured against requested power.
+        reserve: Terms of the reserve.
+        tolerance: Shortfall that is forgiven.
+    """
+    forgiven = tolerance or Tolerance()
+    outcome = delivered(verification.baseline_p_mw, verification.measured_p_mw, verification.requested_p_mw)
+    allowed = np.maximum(forgiven.share * outcome.requested_mw, forgiven.absolute_mw)
+    share = np.divide(
+        outcome.delivered_mw, outcome.requested_mw, out=np.ones_like(allowed), where=outcome.requested_mw > 0.0
+    )
+    maintained = np.where(outcome.shortfall_mw <= allowed, 1.0, share)
+    sign = np.sign(np.asarray(verification.requested_p_mw, dtype=np.float64))
+    energy_price = reserve.price_eur_per_mwh if reserve.product is Product.FCR_N else 0.0
+    paid = settle_fcr(
+        capacity_of(reserve),
+        maintained,
+        reserve.availability_eur_per_mw_h,
+        sign * outcome.delivered_mw,
+        verification.step_s,
+        energy_price,
+        energy_price,
+    )
+    hours = verification.step_s / 3600.0
+    count = len(allowed)
+    short_mwh = float(outcome.shortfall_mw.sum()) * hours
+    requested = float(outcome.requested_mw.sum()) * hours
+    return SettlementStatement(
+        id=identity,
+        reserve=reserve.id,
+        verification=verification.id,
+        payer=reserve.buyer,
+        payee=reserve.seller,
+        start=verification.start,
+        stop=verification.stop,
+        requested_mwh=float((sign * outcome.requested_mw).sum()) * hours,
+        delivered_mwh=float((sign * outcome.delivered_mw).sum()) * hours,
+        availability_eur=paid.capacity_eur,
+        activation_eur=paid.energy_eur,
+        reactive_eur=0.0,
+        penalty_eur=0.0,
+        success=short_mwh <= max(forgiven.share * requested, forgiven.absolute_mw * count * hours) + 1e-12,
     )

@@ -109,11 +109,13 @@ class Obligation:
         up: Direction: True lowers consumption.
         power_mw: Range to keep in each interval (>= 0). [MW] (n,)
         energy_mwh: Energy that may be called in all. [MWh]
+        stores: Names of the stores that can answer for it; empty: all.
     """
 
     up: bool
     power_mw: FloatArray
     energy_mwh: float
+    stores: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +255,8 @@ def _add_obligation(
     program.put(total, lack + np.arange(count), 1.0)
     sign = 1.0 if duty.up else -1.0
     for store, (draw, feed, content) in zip(stores, first, strict=True):
+        if duty.stores and store.name not in duty.stores:
+            continue
         kept = program.variables(count, 0.0, 0.0, np.inf)
         energy = program.variables(1, 0.0, 0.0, np.inf)
         steps = np.arange(count)

@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from heila_mosaik.actors.cems import FREQUENCY_POINT
+from heila_mosaik.domain.frequency import NOMINAL_HZ
 from heila_mosaik.domain.information import Measurements
 from heila_mosaik.domain.quantities import Quality, Quantity
 from heila_mosaik.domain.streams import stream
 from heila_mosaik.simulators.base import SingleEntity
+from heila_mosaik.simulators.frequency import SIGMA_HZ
 
 _COLUMNS = {
     "P[MW]": Quantity.ACTIVE_POWER,
@@ -71,7 +74,7 @@ class Meters(SingleEntity):
     """Meters of the microgrids.
 
     Entity ``Meters``: inputs ``P[MW]``, ``Q[MVar]``, ``soc[%]``, ``P_min[MW]``, ``P_max[MW]`` (lists over resources)
-    and ``positions`` (mapping from ``switch.N`` to 1 closed or 0 open; without it breakers count as closed);
+    ``positions`` (mapping from ``switch.N`` to 1 closed or 0 open; without it breakers count as closed) and ``f[Hz]``;
     outputs ``measurements`` (mapping from controller to
     :class:`~heila_mosaik.domain.information.Measurements`), ``pcc_P[MW]`` and ``pcc_Q[MVar]`` (list over microgrids),
     ``pcc`` (mapping from (microgrid, quantity) to value) and ``load_P[MW]`` ... ``storage_Q[MVar]`` for the grid.
@@ -83,7 +86,7 @@ class Meters(SingleEntity):
     def __init__(self) -> None:
         super().__init__({"api_version": "3.0", "type": "time-based", "models": {}})
 
-    def init(
+    def init(  # noqa: PLR0913 - mosaik hands parameters one by one
         self,
         sid: str,  # noqa: ARG002 - given by mosaik
         time_resolution: float = 1.0,
@@ -95,6 +98,7 @@ class Meters(SingleEntity):
         step_s: int,
         noise: float = 0.005,
         seed: int = 0,
+        frequency: bool = False,
     ) -> dict[str, Any]:
         """Declare the meters.
 
@@ -108,10 +112,12 @@ class Meters(SingleEntity):
             step_s: Period. [s]
             noise: Standard uncertainty of P and Q relative to the reading (0.5 %: class 0.5 meter). [1]
             seed: Root of the meters' random streams.
+            frequency: Whether every controller also measures the frequency it is given on ``f[Hz]``.
         """
         self._resources, self._controllers, self._terminals = tuple(resources), tuple(controllers), terminals
         self.keep_time(start, step_s, time_resolution)
-        self._noise = noise
+        self._noise, self._frequency = noise, frequency
+        self._hz = NOMINAL_HZ
         self._streams = {c.name: stream(seed, f"meter {c.name}") for c in controllers}
         self._microgrids = tuple(dict.fromkeys(c.microgrid for c in controllers))
         self._breakers = {name: f"switch.{switch}" for name, switch in terminals.breakers.items()}
@@ -121,7 +127,7 @@ class Meters(SingleEntity):
         self._out: dict[str, Any] = {}
         self._count = 0
         vectors = [f"{table}_{name}" for table in terminals.sizes for name in _METERED]
-        attrs = [*_COLUMNS, "positions", "measurements", "pcc_P[MW]", "pcc_Q[MVar]", "pcc", *vectors]
+        attrs = [*_COLUMNS, "positions", "f[Hz]", "measurements", "pcc_P[MW]", "pcc_Q[MVar]", "pcc", *vectors]
         return self.offer(attrs)
 
     def step(self, time: int, inputs: dict[str, Any], max_advance: int) -> int:  # noqa: ARG002
@@ -131,6 +137,8 @@ class Meters(SingleEntity):
         at = self.now(time)
         for found in given.get("positions", {}).values():
             self._closed = found or {}
+        for hertz in given.get("f[Hz]", {}).values():
+            self._hz = hertz
         self._count += 1
         p_mw, q_mvar = self._sums(columns["P[MW]"]), self._sums(columns["Q[MVar]"])
         pcc = {(name, Quantity.ACTIVE_POWER): p for name, p in zip(self._microgrids, p_mw, strict=True)}
@@ -152,7 +160,8 @@ class Meters(SingleEntity):
     def _frame(self, controller: Controller) -> tuple[tuple[str, ...], tuple[Quantity, ...]]:
         names = tuple(self._resources[p] for p in controller.positions for _ in _COLUMNS) + controller.breakers
         kinds = tuple(_COLUMNS.values()) * len(controller.positions)
-        return names, kinds + (Quantity.BREAKER,) * len(controller.breakers)
+        kinds += (Quantity.BREAKER,) * len(controller.breakers)
+        return ((*names, FREQUENCY_POINT), (*kinds, Quantity.FREQUENCY)) if self._frequency else (names, kinds)
 
     def _read(self, controller: Controller, columns: Mapping[str, Sequence[float]], at: datetime) -> Measurements:
         elements, quantities = self._frames[controller.name]
@@ -166,6 +175,9 @@ class Meters(SingleEntity):
                 sigmas.append(sigma)
         values += [self._position(name) for name in controller.breakers]
         sigmas += [0.0] * len(controller.breakers)
+        if self._frequency:
+            values.append(self._hz)
+            sigmas.append(SIGMA_HZ)
         return Measurements(
             id=f"{controller.name}/reading/{self._count}",
             source=controller.name,

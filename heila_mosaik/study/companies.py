@@ -14,11 +14,14 @@ from heila_mosaik.actors.dms import Dms
 from heila_mosaik.actors.dms_settings import DmsSettings
 from heila_mosaik.actors.fmp import Fmp
 from heila_mosaik.actors.mgms import Mgms
+from heila_mosaik.actors.mgms_fcr import FcrSettings
 from heila_mosaik.actors.mgms_settings import MgmsSettings
 from heila_mosaik.actors.sau import Sau
 from heila_mosaik.actors.spp import ForecastError, Spp, Truth
+from heila_mosaik.actors.tso import Tso
 from heila_mosaik.domain.bidding import BiddingPolicy, Variant
 from heila_mosaik.domain.forecast import ErrorModel, InjectionProfile, Injections, Knowledge
+from heila_mosaik.domain.information import Session
 from heila_mosaik.domain.market import ClearingRule, MarketCalendar
 from heila_mosaik.domain.market.awards import Pricing
 from heila_mosaik.domain.network import GridEngine
@@ -110,7 +113,32 @@ def make_dms(
     return Dms(settings, known.engine, knowledge, calendar)
 
 
-def make_mgms(scenario: Scenario, part: MicrogridPart, plant: Plant, typical: Mapping[str, Sequence[float]]) -> Mgms:
+def _fcr(scenario: Scenario, calendar: MarketCalendar) -> FcrSettings | None:
+    """Part of a microgrid in the reserve market."""
+    reserves = scenario.reserves
+    if not reserves.enabled:
+        return None
+    shares = {Product.FCR_N: reserves.fcr_n_share, Product.FCR_D: reserves.fcr_d_share}
+    return FcrSettings(shares=shares, clears_at=lambda start: calendar.bid_gate(Session.DAY_AHEAD, start))
+
+
+def make_tso(scenario: Scenario, calendar: MarketCalendar) -> Tso:
+    """The transmission system operator; its sites control frequency by themselves."""
+    reserves = scenario.reserves
+    return Tso(
+        calendar=calendar,
+        demand_mw={Product.FCR_N: reserves.fcr_n_mw, Product.FCR_D: reserves.fcr_d_mw},
+        limit_eur_per_mw_h=reserves.limit_eur_per_mw_h,
+    )
+
+
+def make_mgms(
+    scenario: Scenario,
+    part: MicrogridPart,
+    plant: Plant,
+    typical: Mapping[str, Sequence[float]],
+    calendar: MarketCalendar,
+) -> Mgms:
     """The MGMS of one microgrid."""
     controllers = plant.controller_of()
     names = [resource.name for resource in part.resources]
@@ -130,6 +158,7 @@ def make_mgms(scenario: Scenario, part: MicrogridPart, plant: Plant, typical: Ma
         prices=scenario.market.commercial == "mgms_prices",
         baseline_method=scenario.microgrids.baseline_method,
         typical={name: typical[name] for name in names if name in typical},
+        fcr=_fcr(scenario, calendar),
     )
     return Mgms(f"mgms_{part.name}", settings)
 
@@ -177,14 +206,16 @@ def make_companies(
         rule=ClearingRule(pricing=Pricing(market.clearing)),
         tolerance=Tolerance(share=scenario.microgrids.tolerance_percent / 100.0),
     )
-    ams = Ams(calendar=calendar, policy=BiddingPolicy(variant=Variant(market.commercial)))
+    policy = BiddingPolicy(variant=Variant(market.commercial), fcr_eur_per_mw_h=scenario.reserves.offer_eur_per_mw_h)
+    ams = Ams(calendar=calendar, policy=policy)
     actors: tuple[Actor, ...] = (
         spp,
         *((Sau(),) if dms is not None else ()),
         *plant.fields,
-        *(make_mgms(scenario, part, plant, typical) for part in microgrids),
+        *(make_mgms(scenario, part, plant, typical, calendar) for part in microgrids),
         ams,
         *((dms,) if dms is not None else ()),
+        *((make_tso(scenario, calendar),) if scenario.reserves.enabled else ()),
         fmp,
     )
     return actors, dms

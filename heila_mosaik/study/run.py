@@ -14,6 +14,7 @@ from heila_mosaik.results.store import RunStore
 from heila_mosaik.simulators.exchange import Exchange
 from heila_mosaik.study.build import Probes, Study, build_study, make_exchange, measuring, observed, terminals
 from heila_mosaik.study.contracts import voltage_bands
+from heila_mosaik.study.frequency import make_frequency
 from heila_mosaik.study.loader import dump_scenario
 from heila_mosaik.study.microgrids import make_plant
 from heila_mosaik.study.progress import Progress
@@ -101,7 +102,10 @@ def _run(
     )
     exchange, probes = (host or make_exchange)(fresh, flexibility=flexibility)
     columns = _columns(fresh)
-    wanted = [name for name in scenario.results.record if flexibility or name != "estimate_vm_pu"]
+    frequency = make_frequency(scenario)
+    absent = [] if flexibility else ["estimate_vm_pu"]
+    absent += [] if frequency is not None else ["frequency_hz"]
+    wanted = [name for name in scenario.results.record if name not in absent]
 
     def tick(now: datetime) -> None:
         if progress is not None:
@@ -122,6 +126,7 @@ def _run(
             controllers=fresh.plant.controllers,
             terminals=terminals(fresh),
             observed=observed(fresh),
+            frequency_hz=frequency,
             measuring=measuring(fresh) if flexibility else None,
             exchange=exchange,
             probes=probes,
@@ -145,6 +150,7 @@ def _columns(study: Study) -> dict[str, list[str]]:
         "trafo_loading_percent": ids(network.trafos.ids),
         "system": ["losses_mw", "iterations", "converged"],
         "pcc_p_mw": list(study.net.microgrids),
+        "frequency_hz": ["hz"],
     }
     tables = {"load": network.loads, "sgen": network.sgens, "storage": network.storages, "ext": network.ext_grids}
     for kind, table in tables.items():

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from heila_mosaik.study.network_part import Network
+from heila_mosaik.study.reserves_part import Reserves
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Percent = Annotated[float, Field(ge=0.0, le=1000.0)]
@@ -39,6 +40,7 @@ Table = Literal[
     "resource_soc_percent",
     "estimate_vm_pu",
     "pcc_p_mw",
+    "frequency_hz",
 ]
 
 
@@ -243,6 +245,7 @@ class SeriesFiles(Part):
 
     weather: str | None = Field(default=None, description="time, temperature_c, irradiance_w_per_m2, wind_m_per_s")
     prices: str | None = Field(default=None, description="time, spot_eur_per_mwh")
+    frequency: str | None = Field(default=None, description="time, frequency_hz; read where reserves are bought")
 
 
 class Results(Part):
@@ -277,6 +280,7 @@ class Scenario(Part):
     market: Market = Field(default_factory=Market)
     microgrids: Microgrids = Field(default_factory=Microgrids)
     spp: Spp = Field(default_factory=Spp)
+    reserves: Reserves = Field(default_factory=Reserves)
     series: SeriesFiles = Field(default_factory=SeriesFiles)
     results: Results = Field(default_factory=Results)
 

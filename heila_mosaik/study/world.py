@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from heila_mosaik.domain.profiles import Follower, ProfileTable
+from heila_mosaik.domain.quantities import FloatArray
 from heila_mosaik.domain.resources import ResourceSpec
 from heila_mosaik.domain.telemetry import MeasurementModel
 from heila_mosaik.simulators.exchange import Exchange
@@ -23,6 +24,7 @@ SIMULATORS: dict[str, Any] = {
     "Resources": {"python": "heila_mosaik.simulators.resources:Simulator"},
     "Meters": {"python": "heila_mosaik.simulators.meters:Meters"},
     "Grid": {"python": "heila_mosaik.simulators.grid:GridSimulator"},
+    "Frequency": {"python": "heila_mosaik.simulators.frequency:Frequency"},
     "Telemetry": {"python": "heila_mosaik.simulators.telemetry:Telemetry"},
     "ActorHost": {"python": "heila_mosaik.simulators.actor:ActorHost"},
     "Recorder": {"python": "heila_mosaik.simulators.recorder:Recorder"},
@@ -62,6 +64,7 @@ class Parts:
         controllers: Who meters what.
         terminals: Where the resources sit in the grid.
         observed: Switches, taps and capacitor banks whose positions are seen, as ``<table>.<id>``.
+        frequency_hz: Frequency at every step; ``None`` if nobody measures it. [Hz] (steps,)
         measuring: Telemetry of the grid; ``None`` if nobody looks at it.
         exchange: Actors.
         probes: Series read from actors after each step, by table.
@@ -83,6 +86,7 @@ class Parts:
     controllers: Sequence[Controller]
     terminals: Terminals
     observed: tuple[str, ...]
+    frequency_hz: FloatArray | None
     measuring: MeasurementModel | None
     exchange: Exchange
     probes: Mapping[str, Callable[[], Sequence[float]]]
@@ -135,6 +139,7 @@ def _wire(world: Any, parts: Parts) -> None:
         controllers=parts.controllers,
         terminals=parts.terminals,
         seed=parts.seed,
+        frequency=parts.frequency_hz is not None,
         **clock,
     ).Meters()
     grid = world.start("Grid", step_size=parts.step_s, start=parts.start).Grid(
@@ -158,10 +163,17 @@ def _wire(world: Any, parts: Parts) -> None:
             world.connect(resources, recorder, (attr, table))
     if "pcc_p_mw" in parts.tables:
         world.connect(meters, recorder, ("pcc_P[MW]", "pcc_p_mw"))
-    _wire_actors(world, parts, resources, meters, grid, recorder)
+    host = _wire_actors(world, parts, resources, meters, grid, recorder)
+    if parts.frequency_hz is not None:
+        given = {"values_hz": parts.frequency_hz.tolist(), "receivers": ("tso",), **clock}
+        frequency = world.start("Frequency", **given).Frequency()
+        world.connect(frequency, meters, "f[Hz]")
+        world.connect(frequency, host, "measurements")
+        if "frequency_hz" in parts.tables:
+            world.connect(frequency, recorder, ("row", "frequency_hz"))
 
 
-def _wire_actors(world: Any, parts: Parts, resources: Any, meters: Any, grid: Any, recorder: Any) -> None:
+def _wire_actors(world: Any, parts: Parts, resources: Any, meters: Any, grid: Any, recorder: Any) -> Any:
     clock = {"start": parts.start, "step_s": parts.step_s}
     host = world.start("ActorHost", exchange=parts.exchange, probes=parts.probes, **clock).Host()
     if parts.measuring is not None:
@@ -173,3 +185,4 @@ def _wire_actors(world: Any, parts: Parts, resources: Any, meters: Any, grid: An
     world.connect(host, resources, "controls", time_shifted=True, initial_data={"controls": []})
     world.connect(host, grid, "controls", time_shifted=True, initial_data={"controls": []})
     world.connect(host, recorder, "deliveries", "records", *(name for name in parts.probes if name in parts.tables))
+    return host
