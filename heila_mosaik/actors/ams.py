@@ -31,7 +31,7 @@ from heila_mosaik.domain.information import (
     WeatherForecast,
 )
 from heila_mosaik.domain.market import MarketCalendar, MarketEvent
-from heila_mosaik.domain.reserves import RESERVES
+from heila_mosaik.domain.reserves import RESERVE_PRODUCTS
 from heila_mosaik.domain.timegrid import TimeGrid
 from heila_mosaik.domain.verification import total_eur
 
@@ -144,14 +144,14 @@ class Ams:
         return chosen
 
     def _offer(self, now: datetime, window: TimeGrid, session: Session) -> None:
-        forecasts = [
-            each for each in self._covering(window) if session is Session.DAY_AHEAD or each.product not in RESERVES
-        ]
+        covering = self._covering(window)
+        is_day_ahead = session is Session.DAY_AHEAD
+        forecasts = [each for each in covering if is_day_ahead or each.product not in RESERVE_PRODUCTS]
         own = aggregator_prices(self._price, window, self.policy)
         count = 0
         for forecast in forecasts:
             prices = own
-            if self.policy.variant is Variant.MGMS_PRICES and forecast.product not in RESERVES:
+            if self.policy.variant is Variant.MGMS_PRICES and forecast.product not in RESERVE_PRODUCTS:
                 given = microgrid_prices(forecast, window, self.policy)
                 if given is None:
                     self._out.record(

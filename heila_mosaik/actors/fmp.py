@@ -33,7 +33,7 @@ from heila_mosaik.domain.market import (
     remaining,
     sales_by_offer,
 )
-from heila_mosaik.domain.reserves import RESERVES, settle_reserve
+from heila_mosaik.domain.reserves import RESERVE_PRODUCTS, settle_reserve
 from heila_mosaik.domain.verification import Penalty, Tolerance, settle, total_eur
 
 _KEEP = timedelta(days=2)
@@ -194,7 +194,7 @@ class Fmp:
             return
         sold.settled.add(verification.start)
         identity = self._out.identity("settlement")
-        if sold.reserve.product in RESERVES:
+        if sold.reserve.product in RESERVE_PRODUCTS:
             statement = settle_reserve(identity, verification, sold.reserve, self.tolerance)
         else:
             statement = settle(identity, verification, sold.reserve, self.tolerance, self.penalty)

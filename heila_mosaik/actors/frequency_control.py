@@ -13,7 +13,7 @@ import numpy as np
 
 from heila_mosaik.domain.information import ReserveNotification, VerificationNotification
 from heila_mosaik.domain.quantities import Product
-from heila_mosaik.domain.reserves import RESERVES, droop_fcr_d, droop_fcr_n
+from heila_mosaik.domain.reserves import RESERVE_PRODUCTS, droop_fcr_d, droop_fcr_n
 from heila_mosaik.domain.timegrid import floor_to
 
 BASELINE = "operation_plan"
@@ -51,7 +51,7 @@ class FrequencyControl:
 
     def arm(self, reserve: ReserveNotification) -> bool:
         """Take a reserve of one resource; returns whether it is a frequency reserve."""
-        if reserve.product not in RESERVES:
+        if reserve.product not in RESERVE_PRODUCTS:
             return False
         self._armed[reserve.id] = _Armed(reserve, floor_to(reserve.start, self.settlement_s))
         return True

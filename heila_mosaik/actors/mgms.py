@@ -44,7 +44,7 @@ from heila_mosaik.domain.information import (
     WeatherForecast,
 )
 from heila_mosaik.domain.quantities import FloatArray, Quality, Quantity
-from heila_mosaik.domain.reserves import RESERVES
+from heila_mosaik.domain.reserves import RESERVE_PRODUCTS
 from heila_mosaik.domain.resources import EvSpec, LoadSpec, PvSpec
 from heila_mosaik.domain.scheduling import Schedule
 from heila_mosaik.domain.timegrid import TimeGrid, floor_to
@@ -116,7 +116,7 @@ class Mgms:
     def _reserve(self, now: datetime, reserve: ReserveNotification) -> None:
         """Enter a reserve and plan for it soon; a frequency reserve is handed to the sites."""
         self._book.add(reserve)
-        for part in shares_of(reserve, self.settings.resources) if reserve.product in RESERVES else ():
+        for part in shares_of(reserve, self.settings.resources) if reserve.product in RESERVE_PRODUCTS else ():
             self._out.send(self.settings.controllers[part.location], part)
         # Reserves of one clearing arrive one by one: plan once for all of them.
         soon = now + RESERVE_WAIT if reserve.start > now + RESERVE_WAIT else now

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from heila_mosaik.domain.flexibility import Envelope
 from heila_mosaik.domain.information import ActivationNotification, ReserveNotification, VerificationNotification
 from heila_mosaik.domain.quantities import Product
-from heila_mosaik.domain.reserves import RESERVES
+from heila_mosaik.domain.reserves import RESERVE_PRODUCTS
 from heila_mosaik.domain.timegrid import floor_to
 
 MINUTE = timedelta(minutes=1)
@@ -136,14 +136,14 @@ class Book:
             members = [h for h in self.holdings.values() if h is holding or (group and h.reserve.group == group)]
             used = sum(h.used_up_mwh if up else h.used_down_mwh for h in members)
             return max(0.0, holding.energy_mwh() - used)
-        return sum(h.owed_mwh(up) for h in self.holdings.values() if h.reserve.product not in RESERVES)
+        return sum(h.owed_mwh(up) for h in self.holdings.values() if h.reserve.product not in RESERVE_PRODUCTS)
 
     def sold_mw(self, moment: datetime, up: bool) -> float:
         """Range sold in one direction at a moment, signed. [MW]"""
         held = [
             h.reserve
             for h in self.holdings.values()
-            if h.reserve.product not in RESERVES and h.reserve.start <= moment < h.reserve.stop
+            if h.reserve.product not in RESERVE_PRODUCTS and h.reserve.start <= moment < h.reserve.stop
         ]
         return sum(reserve.p_min_mw if up else reserve.p_max_mw for reserve in held)
 

@@ -22,7 +22,7 @@ from heila_mosaik.domain.information import (
     VerificationNotification,
 )
 from heila_mosaik.domain.quantities import FloatArray, Product
-from heila_mosaik.domain.reserves import ENDURANCE_H, RESERVES, capacity_of, occupied
+from heila_mosaik.domain.reserves import ENDURANCE_H, RESERVE_PRODUCTS, capacity_of, occupied
 from heila_mosaik.domain.resources import BatterySpec, ResourceSpec
 from heila_mosaik.domain.timegrid import TimeGrid
 
@@ -146,7 +146,7 @@ def kept_back(
 def in_force(book: Book, moment: datetime) -> list[ReserveNotification]:
     """Frequency reserves held at a moment."""
     held = (holding.reserve for holding in book.holdings.values())
-    return [each for each in held if each.product in RESERVES and each.start <= moment < each.stop]
+    return [each for each in held if each.product in RESERVE_PRODUCTS and each.start <= moment < each.stop]
 
 
 def without_reserves(

@@ -13,7 +13,7 @@ from heila_mosaik.actors.mgms_book import Book, Holding
 from heila_mosaik.domain.flexibility import Envelope
 from heila_mosaik.domain.information import PQProfile
 from heila_mosaik.domain.quantities import FloatArray, Product
-from heila_mosaik.domain.reserves import ENDURANCE_H, RESERVES, capacity_of, occupied
+from heila_mosaik.domain.reserves import ENDURANCE_H, RESERVE_PRODUCTS, capacity_of, occupied
 from heila_mosaik.domain.resources import BatterySpec, HeatPumpSpec, ResourceSpec
 from heila_mosaik.domain.scheduling import Obligation
 from heila_mosaik.domain.timegrid import TimeGrid
@@ -72,7 +72,7 @@ def sold_on(book: Book, grid: TimeGrid) -> Sold:
         reserve, span = holding.reserve, _span(holding, grid)
         if span.stop <= span.start:
             continue
-        if reserve.product in RESERVES:
+        if reserve.product in RESERVE_PRODUCTS:
             ranges, capacity = occupied(reserve), capacity_of(reserve)
             fcr_up[span] += ranges[0]
             fcr_down[span] += ranges[1]

@@ -9,7 +9,7 @@ from heila_mosaik.actors.mgms_book import MINUTE, Book, Holding
 from heila_mosaik.actors.mgms_fcr import combined
 from heila_mosaik.actors.mgms_settings import MgmsSettings
 from heila_mosaik.domain.information import VerificationNotification
-from heila_mosaik.domain.reserves import RESERVES
+from heila_mosaik.domain.reserves import RESERVE_PRODUCTS
 
 
 def baseline_of(
@@ -40,7 +40,7 @@ def verification(
         stop: End of the period.
     """
     reserve = holding.reserve
-    if reserve.product in RESERVES:
+    if reserve.product in RESERVE_PRODUCTS:
         return combined(book, holding, start)
     count = max(1, round((stop - start).total_seconds() / 60))
     metered = book.metered(start, count)

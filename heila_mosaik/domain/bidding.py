@@ -21,7 +21,7 @@ import numpy as np
 
 from heila_mosaik.domain.information import FlexibilityForecast, Offer, PriceForecast, ReserveNotification, Session
 from heila_mosaik.domain.quantities import FloatArray, Product
-from heila_mosaik.domain.reserves import RESERVES, Reservoir, fcr_d_up_capacity, fcr_n_capacity
+from heila_mosaik.domain.reserves import RESERVE_PRODUCTS, Reservoir, fcr_d_up_capacity, fcr_n_capacity
 from heila_mosaik.domain.timegrid import TimeGrid
 
 _FCR_N_FED = 0.15
@@ -246,7 +246,7 @@ def _offer(
     identity: str, forecast: FlexibilityForecast, leg: _Leg, policy: BiddingPolicy, start: datetime, stop: datetime
 ) -> Offer:
     """One offer, before seller, session and submission are filled in."""
-    is_reserve = forecast.product in RESERVES
+    is_reserve = forecast.product in RESERVE_PRODUCTS
     return Offer(
         id=identity,
         seller="",
@@ -278,7 +278,7 @@ def _legs(
     product, energy_up, energy_down = forecast.product, forecast.energy_up_mwh, forecast.energy_down_mwh
     lowering = held.p_min_mw if energy_up > 0.0 else 0.0
     raising = held.p_max_mw if energy_down > 0.0 else 0.0
-    if product in RESERVES:
+    if product in RESERVE_PRODUCTS:
         return (_fcr_leg(product, lowering, raising, energy_up, energy_down, spot),)
     if product is Product.CRP2:
         # One group has one figure: the scarcer direction that exists bounds the energy moved.

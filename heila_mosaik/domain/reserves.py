@@ -21,7 +21,7 @@ NOMINAL_HZ = 50.0
 FULL_N_HZ = 0.1
 START_D_HZ, FULL_D_HZ = 0.1, 0.5
 MIN_BID_MW = {Product.FCR_N: 0.1, Product.FCR_D: 1.0}
-RESERVES = (Product.FCR_N, Product.FCR_D)
+RESERVE_PRODUCTS = (Product.FCR_N, Product.FCR_D)
 ENDURANCE_H = {Product.FCR_N: 1.0, Product.FCR_D: 1.0 / 3.0}
 """Energy a limited reservoir keeps for a reserve, over its capacity (2023 terms). [h]"""
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from heila_mosaik.domain.quantities import FloatArray
 from heila_mosaik.results.folder import RunFolder
+from heila_mosaik.results.trades import congestion_bodies, is_reserve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,7 @@ def flows(run: RunFolder, times: pd.DatetimeIndex, power: tuple[str, str] = ACTI
     lowest, highest = f"{letter}_min_{unit}", f"{letter}_max_{unit}"
     offered_low, offered_high = _offered(run, times, lowest, highest)
     cleared_low, cleared_high = np.zeros(len(times)), np.zeros(len(times))
-    for reserve in run.bodies("ReserveNotification"):
+    for reserve in congestion_bodies(run, "ReserveNotification"):
         span = _span(times, reserve["start"], reserve["stop"])
         cleared_low[span] += reserve[lowest]
         cleared_high[span] += reserve[highest]
@@ -60,12 +61,12 @@ def flows(run: RunFolder, times: pd.DatetimeIndex, power: tuple[str, str] = ACTI
 
 
 def offers(run: RunFolder) -> list[dict[str, Any]]:
-    """Every offer once, whether it was sent by itself or only listed."""
+    """Every offer of the congestion market once, whether it was sent by itself or only listed."""
     found = {offer["id"]: offer for offer in run.bodies("Offer")}
     for listed in run.bodies("OfferList"):
         for offer in listed["offers"]:
             found.setdefault(offer["id"], offer)
-    return list(found.values())
+    return [offer for offer in found.values() if not is_reserve(offer)]
 
 
 def _offered(run: RunFolder, times: pd.DatetimeIndex, lowest: str, highest: str) -> tuple[FloatArray, FloatArray]:
@@ -89,7 +90,7 @@ def _offered(run: RunFolder, times: pd.DatetimeIndex, lowest: str, highest: str)
 
 def _activated(run: RunFolder, times: pd.DatetimeIndex, key: str) -> FloatArray:
     by_reserve: dict[str, list[dict[str, Any]]] = {}
-    for activation in run.bodies("ActivationNotification"):
+    for activation in congestion_bodies(run, "ActivationNotification"):
         by_reserve.setdefault(activation["reserve"], []).append(activation)
     total = np.zeros(len(times))
     for calls in by_reserve.values():
@@ -105,7 +106,7 @@ def _activated(run: RunFolder, times: pd.DatetimeIndex, key: str) -> FloatArray:
 def _delivered(run: RunFolder, times: pd.DatetimeIndex, power: str) -> FloatArray:
     total = np.full(len(times), np.nan)
     seen: set[tuple[str, str]] = set()
-    for check in run.bodies("VerificationNotification"):
+    for check in congestion_bodies(run, "VerificationNotification"):
         # Two reserves of one location at one time are measured at the same meter: count it once.
         key = (check["location"], check["start"])
         asked = np.array(check[f"requested_{power}"], dtype=np.float64)

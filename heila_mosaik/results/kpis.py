@@ -20,6 +20,8 @@ from heila_mosaik.results.flows import offers
 from heila_mosaik.results.folder import RunFolder
 from heila_mosaik.results.harm import contracts, withheld
 from heila_mosaik.results.manifest import Manifest
+from heila_mosaik.results.reserves import reserve_figures
+from heila_mosaik.results.trades import congestion_bodies
 
 _PREFIX = {"buses": "bus", "lines": "line", "trafos": "trafo"}
 
@@ -27,6 +29,9 @@ _PREFIX = {"buses": "bus", "lines": "line", "trafos": "trafo"}
 def compute_kpis(run: RunFolder) -> dict[str, Any]:
     """Key figures of a run, and under ``baseline`` those of its baseline; unknown figures are ``None``."""
     figures = {**_grid_figures(run), **_market_figures(run), "messages": _message_figures(run)}
+    reserves = reserve_figures(run)
+    if reserves is not None:
+        figures["reserves"] = reserves
     if run.baseline is not None:
         figures["baseline"] = _grid_figures(run.baseline)
         figures["energy"]["curtailed_mwh"] = _curtailment(run, run.baseline)
@@ -118,12 +123,14 @@ def _estimation(run: RunFolder, voltages: pd.DataFrame) -> dict[str, Any]:
 
 
 def _market_figures(run: RunFolder) -> dict[str, Any]:
-    reserves = [from_json_dict("ReserveNotification", body) for body in run.bodies("ReserveNotification")]
+    reserves = [from_json_dict("ReserveNotification", body) for body in congestion_bodies(run, "ReserveNotification")]
     statements = [from_json_dict("SettlementStatement", body) for body in run.bodies("SettlementStatement")]
     kept = [r for r in reserves if isinstance(r, ReserveNotification)]
-    settled = [s for s in statements if isinstance(s, SettlementStatement)]
+    every = [s for s in statements if isinstance(s, SettlementStatement)]
+    ours = {body["id"] for body in congestion_bodies(run, "SettlementStatement")}
+    settled = [statement for statement in every if statement.id in ours]
     # A period in which nothing was called cannot fail; counting it would flatter the delivery.
-    asked = {body["id"] for body in run.bodies("VerificationNotification") if _asked(body)}
+    asked = {body["id"] for body in congestion_bodies(run, "VerificationNotification") if _asked(body)}
     called = [statement for statement in settled if statement.verification in asked]
     found = offers(run)
     offered: dict[str, float] = {}
@@ -135,23 +142,23 @@ def _market_figures(run: RunFolder) -> dict[str, Any]:
     reserved = flexibility.reserved_up_mwh + flexibility.reserved_down_mwh
     return {
         "market": {
-            "requests": len(run.bodies("FlexibilityRequest")),
+            "requests": len(congestion_bodies(run, "FlexibilityRequest")),
             "offers": len(found),
-            "bids": len(run.bodies("Bid")),
+            "bids": len(congestion_bodies(run, "Bid")),
             "reserves": len({r.id for r in kept}),
             "offered_mwh": sum(offered.values()),
             "liquidity": asdict(kpi.liquidity(offered, reserved)),
         },
         "flexibility": {
             **asdict(flexibility),
-            "activations": len(run.bodies("ActivationNotification")),
+            "activations": len(congestion_bodies(run, "ActivationNotification")),
             "withheld": len(withheld(run)),
             "contract_minutes": sum(row["minutes"] or 0.0 for row in contracts(run)),
             "called_periods": len(called),
             "success_share": kpi.flexibility(kept, called).success_share,
             "cost_eur": sum(s.availability_eur + s.activation_eur + s.reactive_eur - s.penalty_eur for s in settled),
         },
-        "payments_eur": kpi.payments_eur(settled),
+        "payments_eur": kpi.payments_eur(every),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from heila_mosaik.domain import kpi
 from heila_mosaik.results.flows import REACTIVE, Flows, flows, offers
 from heila_mosaik.results.folder import RunFolder
 from heila_mosaik.results.kpis import limits
+from heila_mosaik.results.trades import congestion_bodies
 
 BEFORE, AFTER, LIMIT, QUIET = "#c2571a", "#1f5fa8", "#b3202c", "#8a94a3"
 _STAGES = (
@@ -128,11 +130,11 @@ def duration(run: RunFolder) -> go.Figure | None:
 
 def merit_order(run: RunFolder) -> go.Figure | None:
     """Offers for the delivery of which most were cleared, cheapest first; bought ones are dark."""
-    bought = {purchase["offer"] for bid in run.bodies("Bid") for purchase in bid["purchases"]}
-    reserved = {reserve["offer"] for reserve in run.bodies("ReserveNotification")}
+    bought = {purchase["offer"] for bid in congestion_bodies(run, "Bid") for purchase in bid["purchases"]}
+    reserved = {reserve["offer"] for reserve in congestion_bodies(run, "ReserveNotification")}
     # Offers of one list for one delivery compete with each other; other deliveries are other goods.
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    lists = run.bodies("OfferList") or [{"id": "", "offers": offers(run)}]
+    lists = congestion_bodies(run, "OfferList") or [{"id": "", "offers": offers(run)}]
     for listed in lists:
         for offer in listed["offers"]:
             if offer["p_max_mw"] > offer["p_min_mw"]:
@@ -182,8 +184,10 @@ def estimation_error(run: RunFolder) -> go.Figure | None:
 def _lanes(figure: go.Figure, run: RunFolder) -> None:
     messages = run.messages
     for lane, (stage, kind, colour) in enumerate(reversed(_STAGES)):
+        bodies = offers(run) if stage == "offered" else congestion_bodies(run, kind)
+        ours = {body["id"] for body in bodies}
         rows = messages[messages["kind"] == kind].drop_duplicates("body")
-        bodies = offers(run) if stage == "offered" else run.bodies(kind)
+        rows = rows[np.array([json.loads(body)["id"] in ours for body in rows["body"]], dtype=bool)]
         spans: list[Any] = []
         for start, stop in dict.fromkeys((body["start"], body["stop"]) for body in bodies):
             spans += [start, stop, None]

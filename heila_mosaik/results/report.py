@@ -16,6 +16,7 @@ from heila_mosaik.results.folder import RunFolder
 from heila_mosaik.results.harm import contracts, withheld
 from heila_mosaik.results.kpis import compute_kpis
 from heila_mosaik.results.plotmap import grid_map
+from heila_mosaik.results.reserves import reserve_chart
 
 _SHOWN_WITHHELD = 40
 _KINDS = {
@@ -99,6 +100,7 @@ def headline(figures: dict[str, Any]) -> list[str]:
             f"{round((flexibility['success_share'] or 0.0) * flexibility['called_periods'])} of "
             f"{flexibility['called_periods']} settlement periods with a call were within tolerance."
         )
+    said += _said_of_reserves(figures.get("reserves"))
     if flexibility["withheld"]:
         said.append(
             f"Activations withheld or withdrawn because of harm, or refused: {flexibility['withheld']}; "
@@ -106,6 +108,25 @@ def headline(figures: dict[str, Any]) -> list[str]:
         )
     if figures["diverged_steps"]:
         said.append(f"The power flow diverged in {figures['diverged_steps']} steps; see failed/ in the run folder.")
+    return said
+
+
+def _said_of_reserves(reserves: dict[str, Any] | None) -> list[str]:
+    """The reserve market in a sentence for each product."""
+    said = []
+    for product, part in (reserves or {"products": {}})["products"].items():
+        if part["reserves"]:
+            said.append(
+                f"The TSO bought {part['capacity_mw_h']:.1f} MW·h of {product} at "
+                f"{part['mean_price_eur_per_mw_h']:.2f} EUR/(MW·h) on average"
+                + (
+                    f"; {100.0 * part['success_share']:.1f} % of {part['periods']} settlement periods were within "
+                    f"tolerance, {part['capacity_eur']:.2f} EUR were paid for capacity and {part['energy_eur']:.2f} "
+                    "EUR for energy."
+                    if part["periods"]
+                    else "; none was settled yet."
+                )
+            )
     return said
 
 
@@ -151,6 +172,9 @@ def _charts(run: RunFolder) -> dict[str, go.Figure | None]:
         "merit": plots.merit_order(run),
         "map": grid_map(run),
         "estimation": plots.estimation_error(run),
+        "reserves": None
+        if (chart := reserve_chart(run)) is None
+        else plots.style(chart, 720).update_layout(legend={"y": 1.05}, margin={"t": 80}),
     }
 
 

@@ -46,7 +46,7 @@ def test_buys_its_hourly_demand_day_ahead():
     first = [each for each in reserves if each.start == START]
     assert sum(each.p_max_mw for each in first) == pytest.approx(0.5)
     assert all(each.p_min_mw == pytest.approx(-each.p_max_mw) for each in first)
-    assert {each.availability_eur_per_mw_h for each in reserves} == {15.0}
+    assert {each.availability_eur_per_mw_h for each in reserves} == {15.0 + 0.15 * 20.0}  # and wear of FCR-N
     assert {each.buyer for each in office.bodies("mgms_mg1", ReserveNotification)} == {"tso"}
 
 
@@ -73,3 +73,9 @@ def test_leaves_activation_to_the_sites_unless_told():
     office = a_day_ahead()
     office.step(START, "tso", frequency(START, 49.9))
     assert office.bodies("ams", ActivationNotification) == []
+
+
+def test_sellers_below_the_smallest_bid_of_the_terms_do_not_count():
+    office = a_day_ahead(smallest_mw={Product.FCR_N: 1.0})
+    assert office.bodies("tso", ReserveNotification) == []
+    assert office.events("reserve_missing")

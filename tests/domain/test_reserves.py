@@ -1,10 +1,12 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from heila_mosaik.domain.information import ReserveNotification, VerificationNotification
+from heila_mosaik.domain.quantities import Product
 from heila_mosaik.domain.reserves import (
     ReserveOffer,
     Reservoir,
@@ -14,7 +16,9 @@ from heila_mosaik.domain.reserves import (
     fcr_d_required,
     fcr_d_up_capacity,
     fcr_n_capacity,
+    occupied,
     settle_fcr,
+    settle_reserve,
 )
 
 AT = datetime(2024, 1, 15, tzinfo=UTC)
@@ -62,3 +66,44 @@ def test_settlement_of_fcr():
     result = settle_fcr(2.0, np.array([1.0, 1.0, 1.0, 0.0]), 10.0, adjustment, 900.0, 60.0, 40.0)
     assert result.capacity_eur == pytest.approx(15.0)
     assert result.energy_eur == pytest.approx(0.25 * 60 - 0.25 * 40)
+
+
+def a_reserve(product=Product.FCR_N, capacity=0.5):
+    return ReserveNotification(
+        id="r", offer="o", buyer="tso", seller="ams", location="mg", product=product, start=AT,
+        stop=AT + timedelta(hours=1), p_min_mw=-capacity, p_max_mw=capacity if product is Product.FCR_N else 0.0,
+        price_eur_per_mwh=40.0, availability_eur_per_mw_h=20.0,
+    )  # fmt: skip
+
+
+def a_verification(requested, measured):
+    count = len(requested)
+    zero = (0.0,) * count
+    return VerificationNotification(
+        id="v", reserve="r", location="mg", start=AT, stop=AT + timedelta(minutes=count), step_s=60,
+        baseline_method="operation_plan", baseline_p_mw=(0.2,) * count, measured_p_mw=tuple(0.2 + m for m in measured),
+        requested_p_mw=tuple(requested), baseline_q_mvar=zero, measured_q_mvar=zero, requested_q_mvar=zero,
+    )  # fmt: skip
+
+
+def test_a_followed_reserve_earns_its_capacity_and_the_energy_of_fcr_n():
+    asked = (-0.3,) * 30 + (0.1,) * 30
+    statement = settle_reserve("s", a_verification(asked, asked), a_reserve())
+    assert statement.success
+    assert statement.availability_eur == pytest.approx(20.0 * 0.5)
+    # 0.15 MWh up are paid, 0.05 MWh down are charged
+    assert statement.activation_eur == pytest.approx(40.0 * (0.15 - 0.05))
+    assert (statement.payer, statement.payee, statement.penalty_eur) == ("tso", "ams", 0.0)
+    assert settle_reserve("s", a_verification(asked, asked), a_reserve(Product.FCR_D)).activation_eur == 0.0
+
+
+def test_capacity_that_was_not_there_is_not_paid():
+    asked = (-0.4,) * 60
+    statement = settle_reserve("s", a_verification(asked, (-0.4,) * 30 + (-0.1,) * 30), a_reserve())
+    assert not statement.success
+    assert statement.availability_eur == pytest.approx(20.0 * 0.5 * (30 + 30 * 0.25) / 60)
+
+
+def test_reserves_occupy_more_than_they_sell():
+    assert occupied(a_reserve()) == pytest.approx((0.67, 0.67))
+    assert occupied(a_reserve(Product.FCR_D)) == pytest.approx((0.5, 0.1))

@@ -4,10 +4,9 @@ from heila_mosaik.domain.market.admission import Reason, Refusal, check_bid, che
 from heila_mosaik.domain.market.awards import Award, ClearingRule, Pricing
 from heila_mosaik.domain.market.calendar import MarketCalendar, MarketEvent
 from heila_mosaik.domain.market.clearing import Clearing, clear, remaining, sales_by_offer
-from heila_mosaik.domain.market.ranking import RESERVE_PRODUCTS, cost_eur, rank
+from heila_mosaik.domain.market.ranking import cost_eur, rank
 
 __all__ = [
-    "RESERVE_PRODUCTS",
     "Award",
     "Clearing",
     "ClearingRule",

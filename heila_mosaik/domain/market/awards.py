@@ -10,8 +10,9 @@ from enum import StrEnum
 import numpy as np
 
 from heila_mosaik.domain.information import Bid, Offer, ReserveNotification
-from heila_mosaik.domain.market.ranking import RESERVE_PRODUCTS, priority
+from heila_mosaik.domain.market.ranking import priority
 from heila_mosaik.domain.quantities import Product
+from heila_mosaik.domain.reserves import RESERVE_PRODUCTS
 
 TINY = 1e-9
 """Powers and energies below this are none. [MW, MWh]"""

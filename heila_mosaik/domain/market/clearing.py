@@ -10,9 +10,9 @@ import numpy as np
 from heila_mosaik.domain.information import Bid, Offer, Purchase, ReserveNotification
 from heila_mosaik.domain.market.admission import Reason, Refusal
 from heila_mosaik.domain.market.awards import TINY, Award, Candidate, ClearingRule, priced
-from heila_mosaik.domain.market.ranking import RESERVE_PRODUCTS
 from heila_mosaik.domain.market.welfare import best_shares
 from heila_mosaik.domain.quantities import FloatArray, Product
+from heila_mosaik.domain.reserves import RESERVE_PRODUCTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

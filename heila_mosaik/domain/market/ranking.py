@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from heila_mosaik.domain.information import FlexibilityRequest, Need, Offer
-from heila_mosaik.domain.quantities import Product
+from heila_mosaik.domain.reserves import RESERVE_PRODUCTS
 
-RESERVE_PRODUCTS = (Product.FCR_N, Product.FCR_D)
 MIN_COST_EUR = 0.01
 """Cost below which offers count as equally cheap: one cent, so that free flexibility ranks by relief. [EUR]"""
 
