@@ -131,10 +131,11 @@ def test_a_listener_that_raises_and_a_full_disk_stop_nothing(tmp_path):
     play(tmp_path, script, notify=bad)
 
 
-def test_only_one_module_imports_c104_and_nothing_imports_that_module():
+def test_only_modules_of_a_process_of_their_own_import_c104_and_nothing_imports_them():
     root = Path(heila_mosaik.__file__).parent
     texts = {path: path.read_text() for path in root.rglob("*.py")}
     own = re.compile(r"^\s*(import|from) c104\b", re.MULTILINE)
-    assert [path.name for path, text in texts.items() if own.search(text)] == ["c104_process.py"]
-    process = re.compile(r"^\s*(import|from) .*c104_process", re.MULTILINE)
+    homes = {path.name for path, text in texts.items() if own.search(text)}
+    assert homes == {"c104_process.py", "c104_server_process.py"}
+    process = re.compile(r"^\s*(import|from) .*c104_(server_)?process", re.MULTILINE)
     assert not [path for path, text in texts.items() if process.search(text)]

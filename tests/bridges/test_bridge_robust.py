@@ -11,7 +11,6 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hat.drivers import iec104
 from hat.drivers.iec104 import encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,9 +19,11 @@ from heila_mosaik.bridges.iec104.c104_client import C104Client
 from heila_mosaik.bridges.iec104.c104_process import decode_frame
 from heila_mosaik.bridges.iec104.client import LinkSettings, LinkState
 from heila_mosaik.bridges.iec104.hat_client import HatClient
+from heila_mosaik.bridges.iec104.hat_sequence import spread
+from heila_mosaik.bridges.lab.hat_server import data_message
 from heila_mosaik.bridges.lab.relay import BaySettings
+from heila_mosaik.bridges.lab.server import INVALID, SPONTANEOUS, Outgoing
 from heila_mosaik.bridges.lab.station import StationSettings, VirtualLab
-from heila_mosaik.bridges.lab.wire import data_message
 from heila_mosaik.bridges.point_files import example_points
 from heila_mosaik.bridges.points import Direction, Point, PointType
 
@@ -174,7 +175,8 @@ def test_frames_written_by_hat_are_read_alike(typed, invalid, stamp, station, ad
     kind, value = typed
     tag = datetime.fromtimestamp(stamp // 1000, UTC) + timedelta(milliseconds=stamp % 1000) if stamp else None
     point = Point(name="x", direction=Direction.MONITOR, station=station, address=address, type=kind)
-    message = data_message(point, value, iec104.DataResCause.SPONTANEOUS, invalid=invalid, tag=tag)
+    bits = INVALID if invalid else 0
+    message = data_message(Outgoing(point=point, wire=value, quality=bits, cause=SPONTANEOUS, tag=tag))
     (event,) = decode_frame(frame_of(message))
     assert (event["station"], event["address"], event["cause"]) == (station, address, 3)
     # hat-drivers takes 32767 for the unit of a normalised value, the standard 32768: one step apart at most.
@@ -194,3 +196,21 @@ def test_not_a_number_on_the_wire_is_invalid():
     body = bytes([13, 1, 3, 0, 1, 0, 1, 0, 0]) + struct.pack("<f", math.nan) + b"\x00"
     (event,) = decode_frame(b"\x68" + bytes([len(body) + 4]) + bytes(4) + body)
     assert event["value"] is None
+
+
+def test_sequences_with_a_time_tag_in_every_element_are_read_alike():
+    """Captured from lib60870 (c104): neighbouring addresses, SQ = 1, each element with its own CP56Time2a."""
+    asdu = bytes.fromhex("1e8414000100db070000a1373617180b1a01a1373617180b1a00a1373617180b1a01a1373617180b1a")
+    by_hat = list(encoder.Encoder().decode(spread(asdu)))
+    by_us = decode_frame(b"\x68" + bytes([len(asdu) + 4]) + bytes(4) + asdu)
+    assert [(m.io_address, m.data.value.value, m.time.minutes) for m in by_hat] == [
+        (2011, 0, 54), (2012, 1, 54), (2013, 0, 54), (2014, 1, 54)
+    ]  # fmt: skip
+    assert [(event["address"], event["value"]) for event in by_us] == [
+        (2011, 0.0),
+        (2012, 1.0),
+        (2013, 0.0),
+        (2014, 1.0),
+    ]
+    plain = bytes.fromhex("018414000100db0700" + "00010001")
+    assert spread(plain) == plain  # without time tag the standard allows it

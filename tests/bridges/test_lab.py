@@ -90,7 +90,7 @@ def test_unknown_points_and_bad_scripts_are_all_named():
         check_names(parse_points(text, "list.csv"))
     with pytest.raises(ProblemsError) as caught:
         fault_script([{"at_s": 1, "fault": "nope"}, {"fault": "slow"}, {"at_s": 2, "fault": "slow"}], "f.yaml")
-    assert len(caught.value.problems) == 2
+    assert [problem.where for problem in caught.value.problems] == ["f.yaml:1", "f.yaml:2", "f.yaml:2", "f.yaml:3"]
     (step,) = fault_script([{"at_s": 2, "fault": "slow", "size": 0.5}], "f.yaml")
     assert (step.fault, step.size) == (Fault.SLOW, 0.5)
 

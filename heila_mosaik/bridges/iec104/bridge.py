@@ -115,6 +115,8 @@ class Iec104Bridge:
         self._orders: set[asyncio.Task[None]] = set()
         self._late_s = 0.0
         self._up = False
+        # What the safety machine has been told, not what the client knows already: who sees "open" can arm.
+        self._link_state = LinkState.CLOSED
         self._received = self._lost_told = 0
 
     @property
@@ -132,7 +134,7 @@ class Iec104Bridge:
         """State for an operator."""
         machine, names = self._gate.machine, [point.name for point in self._points.controlled]
         return BridgeStatus(
-            link=self._client.state,
+            link=self._link_state,
             paths=self._client.paths,
             received=self._received,
             lost=self._client.lost,
@@ -285,6 +287,7 @@ class Iec104Bridge:
                     self._take(event)
                 case StateChanged():
                     self._link(up=event.state.watched)
+                    self._link_state = event.state
                     self._gate.record("link", event.detail, event.state.value)
                 case PathChanged():
                     self._gate.record(f"path {event.path + 1}", event.detail, event.state.value)

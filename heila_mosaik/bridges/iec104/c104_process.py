@@ -6,6 +6,7 @@ The process keeps c104's threads away from the study's interpreter lock.  Guards
 * The answer to an order is read from the frames (``ACT_CON`` with its P/N bit), not from what ``transmit`` returns:
   it returns false for orders that were carried out and true for some that were refused.
 * A connection stuck muted after connecting is unmuted; orders wait for an open connection.
+* A selection whose confirmation c104 misses is repeated, as long as no order to operate has left (seen in the frames).
 * An order is given up when its time has passed before it could be sent.
 * Callbacks only put into a queue: an order from a callback hangs, an exception unregisters the callback.
 * Values are read from the frames as well: the point callbacks leave out types with and without time tag of one point.
@@ -127,7 +128,7 @@ class Link:
         self.active = active
         self._settings = settings
         self._lost = 0
-        self._client = c104.Client(tick_rate_ms=50, command_timeout_ms=int(settings["answer_s"] * 1000))
+        self._client = c104.Client(tick_rate_ms=50, command_timeout_ms=max(50, int(settings["answer_s"] * 250)))
         connection = self._client.add_connection(settings["host"], settings["port"], c104.Init.MUTED)
         if connection is None:
             raise RuntimeError("c104 made no connection object")
@@ -143,6 +144,9 @@ class Link:
         self._raw: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._callback = self._receiver()
         connection.on_receive_raw(callable=self._callback)
+        self._operated: set[tuple[int, int]] = set()
+        self._send_callback = self._sender()
+        connection.on_send_raw(callable=self._send_callback)
         self._waiting: dict[tuple[int, int, int], queue.SimpleQueue[dict[str, Any]]] = {}
         self._stop = threading.Event()
         self._state = "closed"
@@ -161,6 +165,18 @@ class Link:
             raw.put(data)
 
         return receive
+
+    def _sender(self) -> Any:
+        operated = self._operated
+
+        def send(connection: c104.Connection, data: bytes) -> None:  # noqa: ARG001  # the signature is c104's
+            operated.update(
+                (event["station"], event["address"])
+                for event in decode_frame(data)
+                if event["event"] == "confirmed" and event["type"] in _COMMANDS and not event["select"]
+            )
+
+        return send
 
     def start(self) -> None:
         """Connect and supervise."""
@@ -289,25 +305,64 @@ class Link:
                 time.sleep(0.002)
         if key in self._waiting:
             return False, "not sent: an order to this point awaits its answer"
-        if request["until"] is not None and time.monotonic() > request["until"]:
-            return False, "not sent: its time has passed"
         with self._await(key) as answers:
             point.value = _wire(point.type, request["value"])
-            sent = threading.Thread(target=point.transmit, kwargs={"cause": c104.Cot.ACTIVATION}, daemon=True)
-            sent.start()
-            return self._answer(answers, select=point.command_mode == c104.CommandMode.SELECT_AND_EXECUTE)
+            if point.command_mode == c104.CommandMode.SELECT_AND_EXECUTE:
+                return self._select_and_operate(point, request, answers)
+            if _late(request):
+                return _LATE
+            self._transmit(point)
+            return self._judge(self._first(answers, (ACTIVATION_CONFIRMATION,)))
 
-    def _answer(self, answers: "queue.SimpleQueue[dict[str, Any]]", *, select: bool) -> tuple[bool | None, str]:
-        answer = self._first(answers, (ACTIVATION_CONFIRMATION,))
-        if select and answer is not None and answer["select"] and not answer["negative"]:
-            answer = self._first(answers, (ACTIVATION_CONFIRMATION,))
+    def _transmit(self, point: Any) -> threading.Thread:
+        thread = threading.Thread(target=point.transmit, kwargs={"cause": c104.Cot.ACTIVATION}, daemon=True)
+        thread.start()
+        return thread
+
+    def _select_and_operate(
+        self, point: Any, request: dict[str, Any], answers: "queue.SimpleQueue[dict[str, Any]]"
+    ) -> tuple[bool | None, str]:
+        """Select and operate; select again when c104 missed the confirmation of a selection and operated nothing."""
+        place, end = (request["station"], request["address"]), time.monotonic() + 2.0 * self._settings["answer_s"]
+        selected = True
+        while selected and time.monotonic() < end and self._connection.is_connected:
+            if _late(request):
+                return _LATE
+            self._operated.discard(place)
+            sent, selected = self._transmit(point), False
+            while (sent.is_alive() or place in self._operated) and time.monotonic() < end:
+                answer = self._next(answers)
+                if answer is None:
+                    continue
+                if answer["negative"] or answer["cause"] in _UNKNOWN_CAUSES or not answer["select"]:
+                    return self._judge(answer)
+                selected = True
+        if place in self._operated:
+            return self._judge(None)
+        # What did not leave was not operated: this is known, whatever c104 says.
+        return False, "selected, not operated" if selected else "select was not answered"
+
+    def _next(self, answers: "queue.SimpleQueue[dict[str, Any]]") -> dict[str, Any] | None:
+        try:
+            answer = answers.get(timeout=0.01)
+        except queue.Empty:
+            return None
+        return None if answer["cause"] == ACTIVATION_TERMINATION else answer
+
+    def _judge(self, answer: dict[str, Any] | None) -> tuple[bool | None, str]:
         if answer is None:
-            # With select before operate c104 may or may not have gone on to operate.
             lost = "" if self._connection.is_connected else "link lost: "
             return None, f"{lost}no answer within {self._settings['answer_s']:g} s"
         if answer["negative"] or answer["cause"] in _UNKNOWN_CAUSES:
             return False, f"negative confirmation, cause {answer['cause']}"
         return True, "activation confirmation"
+
+
+_LATE = (False, "not sent: its time has passed")
+
+
+def _late(request: dict[str, Any]) -> bool:
+    return request["until"] is not None and time.monotonic() > request["until"]
 
 
 class _Waiting:

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hat.drivers import iec104, net
-from hat.drivers.iec60870 import apci
 from hat.drivers.iec60870.apci.transport import Transport
 
 from heila_mosaik.bridges.iec104.client import Answer, LinkSettings, LinkState
+from heila_mosaik.bridges.iec104.hat_sequence import SpreadingConnection
 from heila_mosaik.bridges.iec104.hat_start import start_data_transfer
 from heila_mosaik.bridges.iec104.link import Link
 from heila_mosaik.bridges.iec104.tls import client_context
@@ -48,6 +48,16 @@ def _quality(bits: Any) -> Quality:
         return Quality.INVALID
     doubtful = bits.not_topical or bits.substituted or bits.blocked or getattr(bits, "overflow", False)
     return Quality.QUESTIONABLE if doubtful else Quality.GOOD
+
+
+def _stamp(tag: Any) -> str | None:
+    """Time tag; ``None`` when there is none, when the equipment says it is invalid, and when it is no time."""
+    if tag is None or tag.invalid:
+        return None
+    try:
+        return str(iec104.time_to_datetime(tag).isoformat())
+    except ValueError:
+        return None
 
 
 class HatClient(Link):
@@ -163,6 +173,7 @@ class HatClient(Link):
             for job in (*jobs, *self._unacknowledged):
                 job.cancel()
             await asyncio.gather(*jobs, *self._unacknowledged, return_exceptions=True)
+        return "link lost"
 
     async def _connect(self) -> iec104.Connection:
         settings = self._settings
@@ -177,7 +188,7 @@ class HatClient(Link):
             await transport.async_close()
             raise
         return iec104.Connection(
-            apci.Connection(
+            SpreadingConnection(
                 transport=transport,
                 always_enabled=True,
                 response_timeout=settings.t1_s,
@@ -272,6 +283,5 @@ class HatClient(Link):
         value = message.data.value
         wire = float(value.value.value if hasattr(value.value, "value") else value.value)
         cause = message.cause if isinstance(message.cause, int) else message.cause.value
-        stamp = iec104.time_to_datetime(message.time).isoformat() if message.time is not None else None
         place = (message.asdu_address, message.io_address)
-        self._value(place, wire, _quality(message.data.quality), cause, stamp)
+        self._value(place, wire, _quality(message.data.quality), cause, _stamp(message.time))

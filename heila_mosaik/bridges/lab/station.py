@@ -1,47 +1,64 @@
-"""The laboratory's IEC 60870-5-104 station: answers, events, buffer, selections, and the faults of the menu."""
+"""The virtual laboratory: the gateway's events, buffer and clock, the bay behind it, and the faults of the menu."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Self
 
-from hat.drivers import iec104, tcp
-
+from heila_mosaik.bridges.iec104.backends import Backend, require
 from heila_mosaik.bridges.lab import wire
-from heila_mosaik.bridges.lab.faults import Fault, FaultStep
+from heila_mosaik.bridges.lab.faults import QUALITY_BITS, Fault, FaultStep
 from heila_mosaik.bridges.lab.relay import Bay, BaySettings
-from heila_mosaik.bridges.points import Direction, Point, PointList
+from heila_mosaik.bridges.lab.server import (
+    INTERROGATED,
+    KEPT,
+    NOT_TOPICAL,
+    PERIODIC,
+    SPONTANEOUS,
+    Outbox,
+    Outgoing,
+    Server,
+    ServerSettings,
+    Verdict,
+)
+from heila_mosaik.bridges.points import Point, PointList
 
 _LOG = logging.getLogger(__name__)
-_RES = iec104.CommandResCause
-_DATA = iec104.DataResCause
+_CUTS = (Fault.LOST_TCP, Fault.RESTART, Fault.LOST_PATH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StationSettings:
-    """Station of the laboratory.
+    """Gateway of the laboratory.
 
     Attributes:
         host: Address to listen at.
         port: TCP port; 0 takes a free one.
+        second_port: TCP port of a second path, ``None`` for one path; 0 takes a free one.
+        backend: Implementation of the protocol.
+        server: Timers, windows and certificates; its host and ports are those above.
         period_s: Period of the bay. [s]
+        scan_s: Period at which the gateway reads the relay; 0 reads it every period. [s]
         cyclic_s: Period of the cyclic transmission of all values. [s]
-        select_s: How long a selection lasts. [s]
         buffer: Events kept while nobody is connected; the oldest are dropped and counted.
     """
 
     host: str = "127.0.0.1"
     port: int = 0
+    second_port: int | None = None
+    backend: Backend = Backend.HAT
+    server: ServerSettings = field(default_factory=ServerSettings)
     period_s: float = 0.005
+    scan_s: float = 0.0
     cyclic_s: float = 2.0
-    select_s: float = 10.0
     buffer: int = 1000
 
 
@@ -50,12 +67,14 @@ class VirtualLab:
 
     Args:
         points: Point list with the names of the example list.
-        settings: Station.
+        settings: Gateway.
         bay: Feeder and relay.
         script: Faults by time since the start.
+        tell: Told of orders, faults and changes of the bay, as sentences.
 
     Raises:
         ProblemsError: If the list names points the laboratory does not have.
+        BackendMissingError: If the library of the backend is not installed.
     """
 
     def __init__(
@@ -64,25 +83,67 @@ class VirtualLab:
         settings: StationSettings | None = None,
         bay: BaySettings | None = None,
         script: Sequence[FaultStep] = (),
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         wire.check_names(points)
         self.settings = settings or StationSettings()
+        require(self.settings.backend)
         self.bay = Bay(bay, time.monotonic())
         self.orders: list[tuple[str, float]] = []
-        self.dropped = 0
-        self.port = self.settings.port
         self._points = points
         self._script = deque(script)
+        self._tell = tell or _ignore
         self._until: dict[Fault, tuple[float, float]] = {}
+        self._cut: set[int] = set()
+        self.restarted = False
         self._sent = wire.wire_values(self.bay, points)
         self._frozen: dict[str, float] = {}
-        self._selected: dict[str, tuple[float, float]] = {}
-        self._buffer: deque[Any] = deque()
-        self._connections: list[Any] = []
-        self._server: Any = None
-        self._started_at = self._cyclic_at = time.monotonic()
+        self._buffer = Outbox(self.settings.buffer)
+        self._server = self._make_server()
+        self._started_at = self._cyclic_at = self._scanned_at = time.monotonic()
+        self._said: tuple[object, ...] = ()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    def _make_server(self) -> Server:
+        given = self.settings
+        ports = (given.port,) if given.second_port is None else (given.port, given.second_port)
+        # Imported only when used: the library of the other backend need not be there.
+        name, kind = {Backend.HAT: ("hat_server", "HatServer"), Backend.C104: ("c104_server", "C104Server")}[
+            given.backend
+        ]
+        make = getattr(importlib.import_module(f"heila_mosaik.bridges.lab.{name}"), kind)
+        tail = {name: getattr(given.server, name) for name in ("t1_s", "t2_s", "t3_s", "k", "w", "select_s")}
+        settings = ServerSettings(
+            host=given.host, ports=ports, outbox=given.server.outbox, tls=given.server.tls, **tail
+        )
+        server: Server = make(settings, self._points, self)
+        return server
+
+    @property
+    def port(self) -> int:
+        """TCP port of the first path."""
+        return self._server.ports[0]
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """TCP port of each path."""
+        return self._server.ports
+
+    @property
+    def clients(self) -> int:
+        """Connections with data transfer."""
+        return self._server.clients
+
+    @property
+    def dropped(self) -> int:
+        """Events dropped: nobody was connected for long, or a client was too slow."""
+        return self._buffer.dropped + self._server.dropped
+
+    @property
+    def delay_s(self) -> float:
+        """How late the gateway answers. [s]"""
+        return self._size(Fault.SLOW) or 0.0
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -93,7 +154,13 @@ class VirtualLab:
 
     async def start(self) -> None:
         """Listen and let time run."""
-        await self._listen()
+        try:
+            self._server.present(self._outgoing(KEPT))
+            for path in range(len(self._server.ports)):
+                await self._server.listen(path)
+        except BaseException:
+            await self._server.close()
+            raise
         self._started_at = self._cyclic_at = time.monotonic()
         self._task = asyncio.create_task(self._run())
 
@@ -102,47 +169,46 @@ class VirtualLab:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        await self._cut()
+        await self._server.close()
 
     async def fault(self, fault: Fault, for_s: float = 1.0, size: float = 0.0) -> None:
         """Let something go wrong, now."""
-        now = time.monotonic()
-        self._until[fault] = (now + for_s, size)
+        self._tell(f"fault {fault.value} for {for_s:g} s, size {size:g}")
+        self._until[fault] = (time.monotonic() + for_s, size)
+        if fault in _CUTS:
+            wanted = {int(size) - 1} if fault is Fault.LOST_PATH else set(range(len(self._server.ports)))
+            for path in sorted(wanted - self._cut):
+                self._cut.add(path)
+                await self._server.cut(path)
         match fault:
             case Fault.FROZEN:
                 self._frozen = wire.wire_values(self.bay, self._points)
-            case Fault.LOST_TCP | Fault.RESTART:
-                await self._cut()
-                if fault is Fault.RESTART:
-                    self._buffer.clear()
-                    self._selected.clear()
+            case Fault.RESTART:
+                self._buffer.clear()
+                self.restarted = True
             case Fault.BURST:
                 del self._until[fault]
-                await self._burst(int(size))
-            case Fault.STUCK_BREAKER:
-                self.bay.stuck = True
-            case Fault.LOCAL:
-                self.bay.local = True
+                self._burst(int(size))
             case Fault.SHORT_CIRCUIT:
                 self.bay.short_circuit_ka = size
+        self._follow_faults()
+
+    def clear_faults(self) -> None:
+        """End every fault at the next step."""
+        self._until = {fault: (0.0, size) for fault, (_, size) in self._until.items()}
+
+    def _follow_faults(self) -> None:
+        """The bay's switches are as the faults want them while they last."""
+        self.bay.stuck = Fault.STUCK_BREAKER in self._until
+        self.bay.local = Fault.LOCAL in self._until
+        self.bay.synchronism = Fault.NO_SYNCHRONISM not in self._until
+        if Fault.SHORT_CIRCUIT not in self._until:
+            self.bay.short_circuit_ka = 0.0
 
     def _size(self, fault: Fault) -> float | None:
         """Magnitude of a fault while it lasts."""
         until, size = self._until.get(fault, (0.0, 0.0))
         return size if time.monotonic() < until else None
-
-    async def _listen(self) -> None:
-        address = tcp.Address(self.settings.host, self.port)
-        self._server = await iec104.listen(self._connected, address)
-        self.port = self._server.info.addresses[0].port
-
-    async def _cut(self) -> None:
-        if self._server is not None:
-            server, self._server = self._server, None
-            await server.async_close()
-        for conn in self._connections:
-            await conn.async_close()
-        self._connections = []
 
     async def _run(self) -> None:
         while True:
@@ -152,7 +218,7 @@ class VirtualLab:
                     step = self._script.popleft()
                     await self.fault(step.fault, step.for_s, step.size)
                 await self._expire(now)
-                await self._step(now)
+                self._step(now)
             except Exception:
                 _LOG.exception("laboratory step failed")
             self._wake.clear()
@@ -161,144 +227,125 @@ class VirtualLab:
                     await self._wake.wait()
 
     async def _expire(self, now: float) -> None:
-        for fault in [fault for fault, (until, _) in self._until.items() if now >= until]:
+        over = [fault for fault, (until, _) in self._until.items() if now >= until]
+        for fault in over:
             del self._until[fault]
-            match fault:
-                case Fault.STUCK_BREAKER:
-                    self.bay.stuck = False
-                case Fault.LOCAL:
-                    self.bay.local = False
-                case Fault.SHORT_CIRCUIT:
-                    self.bay.short_circuit_ka = 0.0
-        if self._server is None and not {Fault.LOST_TCP, Fault.RESTART} & self._until.keys():
-            await self._listen()
+            self._tell(f"fault {fault.value} is over")
+        if over:
+            self._follow_faults()
+        everything = {Fault.LOST_TCP, Fault.RESTART} & self._until.keys()
+        lost = {int(self._until[Fault.LOST_PATH][1]) - 1} if Fault.LOST_PATH in self._until else set()
+        for path in sorted(self._cut - lost) if not everything else ():
+            await self._server.listen(path)
+            self._cut.discard(path)
 
-    def _now(self) -> datetime:
+    def _tag(self) -> datetime:
         return datetime.now(UTC) + timedelta(seconds=self._size(Fault.CLOCK_JUMP) or 0.0)
+
+    def _quality(self) -> int:
+        wrong = self._size(Fault.WRONG_QUALITY)
+        bits = 0 if wrong is None else QUALITY_BITS[int(wrong)]
+        return bits | (NOT_TOPICAL if self._size(Fault.LOST_RELAY) is not None else 0)
 
     def _values(self) -> dict[str, float]:
         frozen = self._size(Fault.FROZEN) is not None
         return self._frozen if frozen else wire.wire_values(self.bay, self._points)
 
-    def _message(self, point: Point, value: float, cause: Any, *, tagged: bool) -> Any:
-        invalid = self._size(Fault.WRONG_QUALITY) is not None
-        return wire.data_message(point, value, cause, invalid=invalid, tag=self._now() if tagged else None)
+    def _outgoing(self, cause: int) -> list[Outgoing]:
+        values, quality = self._values(), self._quality()
+        return [
+            Outgoing(point=point, wire=values[point.name], quality=quality, cause=cause)
+            for point in self._points.monitored
+        ]
 
-    async def _step(self, now: float) -> None:
+    def _event(self, point: Point, value: float) -> Outgoing:
+        return Outgoing(point=point, wire=value, quality=self._quality(), cause=SPONTANEOUS, tag=self._tag())
+
+    def _step(self, now: float) -> None:
         self.bay.advance(now)
-        values = self._values()
-        events = []
-        for point in self._points.monitored:
-            value = values[point.name]
-            if wire.changed(point, value, self._sent[point.name]):
-                self._sent[point.name] = value
-                events.append(self._message(point, value, _DATA.SPONTANEOUS, tagged=True))
-        await self._report(events)
-        if now - self._cyclic_at >= self.settings.cyclic_s:
-            self._cyclic_at = now
-            cyclic = [self._message(p, values[p.name], _DATA.PERIODIC, tagged=False) for p in self._points.monitored]
-            await self._send_all(cyclic)
-
-    async def _burst(self, count: int) -> None:
-        analog = [point for point in self._points.monitored if point.name.startswith("feeder_")]
+        self._narrate()
+        if now - self._scanned_at < self.settings.scan_s:
+            return
+        self._scanned_at = now
         values = self._values()
         events = [
-            self._message(point, values[point.name], _DATA.SPONTANEOUS, tagged=True)
-            for point in (analog[number % len(analog)] for number in range(count))
-        ]
-        await self._report(events)
-
-    async def _report(self, events: list[Any]) -> None:
-        """Send events, or keep them until somebody connects."""
-        if not events:
-            return
-        if self._open():
-            await self._send_all(events)
-            return
-        self._buffer.extend(events)
-        while len(self._buffer) > self.settings.buffer:
-            self._buffer.popleft()
-            self.dropped += 1
-
-    def _open(self) -> list[Any]:
-        self._connections = [conn for conn in self._connections if conn.is_open]
-        return [conn for conn in self._connections if conn.is_enabled]
-
-    async def _send_all(self, messages: list[Any]) -> None:
-        for conn in self._open():
-            with contextlib.suppress(ConnectionError):
-                await conn.send(messages)
-
-    def _connected(self, conn: Any) -> None:
-        self._connections.append(conn)
-        conn.async_group.spawn(self._serve, conn)
-
-    async def _serve(self, conn: Any) -> None:
-        try:
-            while True:
-                for message in await conn.receive():
-                    delay = self._size(Fault.SLOW)
-                    if delay:
-                        await asyncio.sleep(delay)
-                    await conn.send(self._reply(message))
-                    # What an order changed is reported after its confirmation, without waiting for the period.
-                    self._wake.set()
-        except ConnectionError:
-            pass
-        except Exception:
-            _LOG.exception("connection to the laboratory failed")
-        finally:
-            conn.close()
-
-    def _reply(self, message: Any) -> list[Any]:
-        match message:
-            case iec104.InterrogationMsg():
-                return self._interrogated(message)
-            case iec104.ClockSyncMsg():
-                return [message._replace(cause=iec104.ClockSyncResCause.ACTIVATION_CONFIRMATION)]
-            case iec104.CommandMsg():
-                return self._commanded(message)
-        return []
-
-    def _interrogated(self, message: Any) -> list[Any]:
-        values = self._values()
-        data = [
-            self._message(point, values[point.name], _DATA.INTERROGATED_STATION, tagged=False)
+            self._event(point, values[point.name])
             for point in self._points.monitored
-            if point.station == message.asdu_address
+            if wire.changed(point, values[point.name], self._sent[point.name])
         ]
-        if not data:
-            return [message._replace(cause=_RES.UNKNOWN_ASDU_ADDRESS, is_negative_confirm=True)]
-        events, self._buffer = list(self._buffer), deque()
-        head = message._replace(cause=_RES.ACTIVATION_CONFIRMATION)
-        return [head, *events, *data, message._replace(cause=_RES.ACTIVATION_TERMINATION)]
+        self._sent.update({event.point.name: event.wire for event in events})
+        self._report(events)
+        self._server.present(self._outgoing(KEPT))
+        if now - self._cyclic_at >= self.settings.cyclic_s:
+            self._cyclic_at = now
+            self._server.send(self._outgoing(PERIODIC))
 
-    def _commanded(self, message: Any) -> list[Any]:
-        point = self._points.by_address.get((message.asdu_address, message.io_address))
-        if point is None or point.direction is not Direction.CONTROL:
-            return [message._replace(cause=_RES.UNKNOWN_IO_ADDRESS, is_negative_confirm=True)]
-        accepted = self._size(Fault.NEGATIVE) is None and self._carry_out(point, message.command)
+    def _narrate(self) -> None:
+        """Say what changed at the bay that a person would see."""
+        bay = self.bay
+        now = (bay.closed, bay.tripped, bay.local, bay.watchdog_ok, bay.synchronism)
+        if self._said and now != self._said:
+            position = {True: "closed", False: "open", None: "travelling"}[bay.closed]
+            marks = [("tripped", bay.tripped), ("local", bay.local), ("no synchronism", not bay.synchronism)]
+            marks.append(("watchdog expired", not bay.watchdog_ok))
+            self._tell(", ".join([f"breaker {position}", *(name for name, on in marks if on)]))
+        self._said = now
+
+    def _burst(self, count: int) -> None:
+        analog = [point for point in self._points.monitored if point.name.startswith("feeder_")]
+        values = self._values()
+        points = (analog[number % len(analog)] for number in range(count))
+        self._report([self._event(point, values[point.name]) for point in points])
+
+    def _report(self, events: list[Outgoing]) -> None:
+        """Send events, or keep them until somebody connects."""
+        if self._server.clients:
+            self._server.send(events)
+        else:
+            self._buffer.put(events)
+
+    def opened(self) -> None:
+        """A client has started data transfer: a backend that answers interrogations by itself sends the buffer now."""
+        if self.settings.backend is Backend.C104:
+            events = self._buffer.take(len(self._buffer))
+            self._server.send(events)
+
+    def interrogated(self) -> list[Outgoing]:
+        """Events kept, then the present values."""
+        self.restarted = False
+        return [*self._buffer.take(len(self._buffer)), *self._outgoing(INTERROGATED)]
+
+    def may_select(self, point: Point) -> Verdict:
+        """Whether a point can be selected."""
+        del point
         if self._size(Fault.NO_CONFIRMATION) is not None:
-            return []
-        confirmed = message._replace(cause=_RES.ACTIVATION_CONFIRMATION, is_negative_confirm=not accepted)
-        if not accepted or message.command.select:
-            return [confirmed]
-        return [confirmed, message._replace(cause=_RES.ACTIVATION_TERMINATION)]
+            return Verdict.SILENT
+        refused = self.bay.local or {Fault.NEGATIVE, Fault.LOST_RELAY} & self._until.keys()
+        return Verdict.REFUSE if refused else Verdict.CONFIRM
 
-    def _carry_out(self, point: Point, command: Any) -> bool:
-        value, now = wire.command_value(point, command), time.monotonic()
-        if command.select:
-            self._selected[point.name] = (value, now)
-            return point.select and not self.bay.local
-        if point.select:
-            selected, since = self._selected.pop(point.name, (float("nan"), -1e9))
-            if selected != value or now - since > self.settings.select_s:
-                return False
-        self.bay.advance(now)
+    def commanded(self, point: Point, wire_value: float) -> Verdict:
+        """Carry out an order."""
+        refused = self._size(Fault.NEGATIVE) is not None or self._size(Fault.LOST_RELAY) is not None
+        accepted = not refused and self._carry_out(point, wire.order_value(point, wire_value))
+        # What an order changed is reported after its confirmation, without waiting for the period.
+        asyncio.get_running_loop().call_soon(self._wake.set)
+        if self._size(Fault.NO_CONFIRMATION) is not None:
+            return Verdict.SILENT
+        return Verdict.CONFIRM if accepted else Verdict.REFUSE
+
+    def _carry_out(self, point: Point, value: float) -> bool:
+        self.bay.advance(time.monotonic())
         if point.name == "watchdog":
             self.bay.sign_of_life()
             return True
         self.orders.append((point.name, value))
         if point.name == "breaker_command":
-            return value in (0.0, 1.0) and self.bay.command_breaker(value == 1.0)
-        return self.bay.command_setpoint("p" if point.name == "der_p_setpoint" else "q", value)
+            accepted = value in (0.0, 1.0) and self.bay.command_breaker(value == 1.0)
+        else:
+            accepted = self.bay.command_setpoint("p" if point.name == "der_p_setpoint" else "q", value)
+        self._tell(f"order {point.name} {value:g}: {'accepted' if accepted else 'refused'}")
+        return accepted
+
+
+def _ignore(sentence: str) -> None:
+    """Nobody listens."""
