@@ -11,6 +11,7 @@ import json
 import logging
 import re
 import threading
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from xml.parsers import expat
@@ -50,8 +51,10 @@ _NUMBER = re.compile(r"[+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?\.?")
 _BOMB = re.compile(r"[eE][+-]?[0-9]{4,}\s*$")
 _ESCAPE = re.compile(r"\\(?:u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|.)", re.DOTALL)
 _LOCAL_STRING = re.compile(r"(?:<http://www\.w3\.org/2001/XMLSchema#string>|[A-Za-z][\w.-]*:(?:string))")
+_TRUTH = ("true", "false", "1", "0")
 _LOCK = threading.Lock()  # rdflib has one switch for the whole process
 logging.getLogger("rdflib.term").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", message="Parsing weird boolean", category=UserWarning)  # refused afterwards
 
 
 def parse(payload: bytes, content_type: str = "text/turtle") -> Graph:
@@ -331,6 +334,8 @@ def _check_literals(graph: Graph) -> None:
         if str(datatype) not in DATATYPES:
             raise RefusedError(Refusal.DATATYPE, f"datatype <{datatype}> is not allowed",
                                remedy="use the XML Schema types of docs/messages.md")  # fmt: skip
-        if literal.value is None:
+        # rdflib takes any other text for false: a breaker would open
+        wrong = str(datatype) == f"{_XSD}boolean" and str(literal) not in _TRUTH
+        if literal.value is None or wrong:
             raise RefusedError(Refusal.SYNTAX, f"{str(literal)[:40]!r} is not a {str(datatype).rpartition('#')[2]}",
                                remedy="send a valid literal")  # fmt: skip

@@ -33,6 +33,7 @@ BAD = [
     (TTL, "".join(f"@prefix a{i}: <a:{i}> .\n" for i in range(65)).encode(), Refusal.TOO_MANY_PREFIXES),
     (TTL, (PX + '<a:a> <a:b> "<a/>"^^rdf:XMLLiteral .').encode(), Refusal.DATATYPE),
     (TTL, (PX + '<a:a> <a:b> "x"^^xsd:anyURI .').encode(), Refusal.DATATYPE),
+    (TTL, (PX + '<a:a> <a:b> "open"^^xsd:boolean .').encode(), Refusal.SYNTAX),
     (TTL, b"<a:a> <a:b> { <a:c> <a:d> 1 } .", Refusal.SYNTAX),
     (TTL, b"nonsense", Refusal.SYNTAX),
     (JSONLD, b'{"@context": "http://127.0.0.1:9/c.jsonld", "@id": "a:a"}', Refusal.REMOTE_CONTEXT),
