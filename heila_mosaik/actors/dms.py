@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from heila_mosaik.actors.base import Outbox, Outcome
 from heila_mosaik.actors.dms_control import Controller
+from heila_mosaik.actors.dms_functions import Functions, FunctionSettings
 from heila_mosaik.actors.dms_market import MarketDesk
 from heila_mosaik.actors.dms_settings import DmsSettings
 from heila_mosaik.actors.inbox import Inbox
@@ -65,6 +66,7 @@ class Dms:
         calendar: Times of the market.
         limits: Limits; by default those of the grid.
         estimation: Settings of the estimator.
+        functions: Optional functions that are switched on.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Dms:
         *,
         limits: Limits | None = None,
         estimation: EstimatorSettings | None = None,
+        functions: FunctionSettings | None = None,
     ) -> None:
         self.name = settings.name
         self.settings, self.knowledge, self.calendar = settings, knowledge, calendar
@@ -83,6 +86,16 @@ class Dms:
         self.estimator = Estimator(engine, knowledge.names, knowledge.bus, estimation)
         self.control = Controller(settings, self.estimator, knowledge, limits)
         self.desk = MarketDesk(settings, self.estimator, knowledge, limits, calendar)
+        self.functions = Functions(
+            functions or FunctionSettings(),
+            settings,
+            self.estimator,
+            knowledge,
+            limits,
+            calendar,
+            self.control,
+            self.desk,
+        )
         self.account = Account()
         self.estimate: Estimate | None = None
         self.detection: Detection | None = None
@@ -111,10 +124,13 @@ class Dms:
             self._technical(now)
         self._watch(now)
         for _, session in self.calendar.due(self._last, now, MarketEvent.REQUEST):
-            reserves = list(self.control.reserves.values())
-            self.detection = self.desk.request(now, session, self._deviation, reserves, self._out)
+            if self.functions.chosen.congestion:
+                reserves = list(self.control.reserves.values())
+                self.detection = self.desk.request(now, session, self._deviation, reserves, self._out)
+            self.functions.request(now, session, self._deviation, self._out)
         for _, session in self.calendar.due(self._last, now, MarketEvent.BID):
             self.desk.bid(now, session, self._out)
+            self.functions.bid(now, session, self._out)
         self._last = now
         wake = min(
             self.calendar.next_event(now, MarketEvent.REQUEST),
@@ -131,12 +147,12 @@ class Dms:
             if not self.knowledge.learn(body):
                 self._out.record("message_ignored", f"operation plan of {body.subject}, which is not at this grid")
         elif isinstance(body, OfferList):
-            self.desk.choose(now, body, self._out)
+            self.functions.choose(now, body, self._out)
         elif isinstance(body, ReserveNotification):
-            if not self.control.reserve(body):
+            if not self.functions.reserve(body):
                 self._out.record("message_ignored", f"reserve {body.id} at unknown location {body.location}")
         elif isinstance(body, ActivationRefusal):
-            self.control.refused(body, now)
+            self.functions.refused(body, now)
             self._out.record("activation_refused", body.reason, reserve=body.reserve, refused_by=body.refused_by)
         elif isinstance(body, SettlementStatement):
             self._book(body)
@@ -148,9 +164,9 @@ class Dms:
     def _take_telemetry(self, now: datetime, measured: Measurements) -> None:
         if self._telemetry is None or measured.at >= self._telemetry.at:
             self._telemetry, self._received_at = measured, now
-            self._switch(measured)
+            self._switch(now, measured)
 
-    def _switch(self, measured: Measurements) -> None:
+    def _switch(self, now: datetime, measured: Measurements) -> None:
         """Follow reported switch and tap positions."""
         engine = self.estimator.engine
         for position, quantity in enumerate(measured.quantities):
@@ -171,11 +187,12 @@ class Dms:
             if element in self._positions:
                 self._out.record("topology_changed", f"{element} is now at {value:g}", element=element, position=value)
             self._positions[element] = value
+            self.functions.reported(now, element, value, self._out)
 
     def _technical(self, now: datetime) -> None:
         """Estimate, then optimise and release."""
         assert self._telemetry is not None
-        prior = self.knowledge.prior(now, self.control.adjustments(now))
+        prior = self.functions.prior(self.knowledge.prior(now, self.control.adjustments(now)), now)
         late = (now - self._telemetry.at).total_seconds()
         try:
             estimate = self.estimator.estimate(prior, self._telemetry, late)
@@ -190,13 +207,14 @@ class Dms:
             self._trouble = ""
         self.estimate = estimate
         self._record_estimate(now, estimate)
-        self.redispatch = self.control.cycle(now, estimate, self._out)
+        self.redispatch = self.functions.run(now, estimate, self._out)
         expected_p, expected_q = prior.p_mw.copy(), prior.q_mvar.copy()
         own = len(self.knowledge.injections.names)
         self._deviation = (estimate.p_mw - expected_p, estimate.q_mvar - expected_q)
         # a microgrid's deviation from its plan is not persistence: it will follow its next plan
         self._deviation[0][own:] = 0.0
         self._deviation[1][own:] = 0.0
+        self.functions.cleared(self._deviation)
 
     def _record_estimate(self, now: datetime, estimate: Estimate) -> None:
         for suspect in estimate.suspects:

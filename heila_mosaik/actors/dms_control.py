@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from heila_mosaik.actors.base import Outbox
+from heila_mosaik.actors.dms_curtail import Curtailment
 from heila_mosaik.actors.dms_release import Proposal, Release
 from heila_mosaik.actors.dms_settings import DmsSettings
 from heila_mosaik.domain.congestion import Action, Limits, Redispatch, optimise, violations
@@ -56,6 +57,7 @@ class Controller:
         self._used_mwh: dict[str, float] = {}
         self._lower_since: dict[str, datetime] = {}
         self._reason = ""
+        self.curtailment: Curtailment | None = None
 
     def reserve(self, notification: ReserveNotification) -> bool:
         """Take a reserve; returns whether its location is known."""
@@ -98,20 +100,30 @@ class Controller:
         """One cycle of the technical process; returns the optimisation if one was needed."""
         self._expire(now)
         self._retrack(now)
-        p, q = self._nowcast.ahead(now, self._effect(now), *self.baseline(now, estimate))
+        p, q = self.baseline(now, estimate)
+        last_resort = self.curtailment
+        if last_resort is not None:
+            p = last_resort.uncurtailed(p)
+        p, q = self._nowcast.ahead(now, self._effect(now), p, q)
         p_bus, q_bus = self.estimator.bus_power(p, q)
         ready = self._ready(now)
-        if not self.active:
+        own = last_resort.actions(p) if last_resort is not None else ()
+        if not self.active and not (last_resort is not None and last_resort.active):
             network = self.estimator.engine.network
-            quiet = not ready or not violations(self._coming(estimate, p_bus, q_bus), network, self.kept)
+            quiet = not (ready or own) or not violations(self._coming(estimate, p_bus, q_bus), network, self.kept)
             if quiet:
                 broken = violations(estimate.state, network, self.limits)
                 self._note(out, f"no reserve can be called; worst {broken[0]}" if broken else "")
                 return None
         actions = tuple(self._action(reserve, now) for reserve in ready)
         present = {reserve.id: self._present(reserve.id) for reserve in ready}
-        begin = np.array(list(present.values())).reshape(-1, 2).T.ravel()
-        answer = optimise(self.estimator.engine, p_bus, q_bus, actions, self.kept, start=begin)
+        begin = np.array([*present.values(), *((0.0, 0.0) for _ in own)]).reshape(-1, 2).T.ravel()
+        answer = optimise(self.estimator.engine, p_bus, q_bus, (*actions, *own), self.kept, start=begin)
+        if last_resort is not None:
+            cut = answer.p_mw[len(ready) :]
+            last_resort.take(now, cut, p, out)
+            # the rest of the cycle judges calls with the curtailment in place
+            p_bus = p_bus + np.bincount([action.bus for action in own], cut, len(p_bus))
         # margins that cannot be kept are no congestion yet
         broken = violations(answer.state, self.estimator.engine.network, self.limits) if answer.after else ()
         self._note(out, answer.reason if broken else "")

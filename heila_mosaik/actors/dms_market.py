@@ -4,19 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import numpy as np
 
 from heila_mosaik.actors.base import Outbox
 from heila_mosaik.actors.dms_settings import DmsSettings
 from heila_mosaik.domain.congestion import Action, Limits, PurchaseInterval, optimise, plan_purchase
-from heila_mosaik.domain.congestion.purchase import widened
+from heila_mosaik.domain.congestion.purchase import free, widened
 from heila_mosaik.domain.estimation import Estimator
 from heila_mosaik.domain.forecast import Detection, Knowledge, detect, needs_of
 from heila_mosaik.domain.information import Bid, FlexibilityRequest, OfferList, ReserveNotification, Session
 from heila_mosaik.domain.market.calendar import MarketCalendar, MarketEvent
+from heila_mosaik.domain.positions import placed
 from heila_mosaik.domain.quantities import FloatArray
 from heila_mosaik.domain.timegrid import TimeGrid
+
+
+class Own(Protocol):
+    """The DSO's own means, as far as the market must know them."""
+
+    def positions(self, p_mw: FloatArray, q_mvar: FloatArray, limits: Limits) -> dict[str, float]:
+        """Positions of own devices that serve an expected state best."""
+        ...
+
+    def actions(self, p_mw: FloatArray) -> tuple[Action, ...]:
+        """Own means beside the offers, for the expected consumption of every injection. [MW] (n,)"""
+        ...
 
 
 @dataclass(slots=True)
@@ -51,6 +65,8 @@ class MarketDesk:
         self.limits, self.calendar = limits, calendar
         self._open: dict[str, _Open] = {}
         self._bids: dict[Session, list[Bid]] = {}
+        self.own: Own | None = None
+        self.bought: set[str] = set()
 
     def request(
         self,
@@ -73,7 +89,7 @@ class MarketDesk:
         keep = np.array([window.start <= grid.at(row) < window.stop for row in range(grid.count)])
         engine, bus = self.estimator.engine, self.estimator.bus
         found = detect(engine, forecast, bus, self.limits, risk=self.settings.risk, keep=keep)
-        intervals, covered = self._intervals(found, grid, reserves)
+        intervals, covered = self._intervals(found, grid, reserves, forecast.p_mw)
         if covered:
             keep[covered] = False
             found = detect(engine, forecast, bus, self.limits, risk=self.settings.risk, keep=keep)
@@ -93,9 +109,9 @@ class MarketDesk:
         return found
 
     def _intervals(
-        self, found: Detection, grid: TimeGrid, reserves: list[ReserveNotification]
+        self, found: Detection, grid: TimeGrid, reserves: list[ReserveNotification], expected_mw: FloatArray
     ) -> tuple[tuple[PurchaseInterval, ...], list[int]]:
-        """Congested intervals, worst first, and those that reserves bought before cure already."""
+        """Congested intervals, worst first, and those that reserves bought before or own means cure already."""
         engine, places = self.estimator.engine, self.knowledge.locations
         open_intervals: list[tuple[float, PurchaseInterval]] = []
         covered: list[int] = []
@@ -116,14 +132,21 @@ class MarketDesk:
                 for reserve in reserves
                 if reserve.start <= start < reserve.stop and reserve.location in places
             )
-            if own:
-                answer = optimise(engine, p, q, own, found.limits[row])
+            positions: dict[str, float] = {}
+            means: tuple[Action, ...] = ()
+            if self.own is not None:
+                positions = self.own.positions(p, q, found.limits[row])
+                means = self.own.actions(expected_mw[row])
+            if own or self.own is not None:
+                with placed(engine, positions):
+                    answer = optimise(engine, p, q, (*own, *free(means)), found.limits[row])
                 if not answer.after:
                     covered.append(row)
                     continue
+            if own:
                 bus = [action.bus for action in own]
-                p = p + np.bincount(bus, weights=answer.p_mw, minlength=len(p))
-                q = q + np.bincount(bus, weights=answer.q_mvar, minlength=len(q))
+                p = p + np.bincount(bus, weights=answer.p_mw[: len(own)], minlength=len(p))
+                q = q + np.bincount(bus, weights=answer.q_mvar[: len(own)], minlength=len(q))
             excess = max(item.excess for item in found.congestions if item.first <= row < item.first + item.count)
             interval = PurchaseInterval(
                 start=start,
@@ -132,6 +155,8 @@ class MarketDesk:
                 q_mvar=q,
                 limits=found.limits[row],
                 probability=found.probability[row],
+                means=means,
+                positions=positions,
             )
             open_intervals.append((-excess, interval))
         open_intervals.sort(key=lambda pair: (pair[0], pair[1].start))
@@ -166,6 +191,7 @@ class MarketDesk:
         )
         if not plan.purchases:
             return
+        self.bought |= {purchase.offer for purchase in plan.purchases}
         bid = Bid(
             id=out.identity("bid"),
             buyer=self.settings.name,

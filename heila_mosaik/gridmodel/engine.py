@@ -85,7 +85,7 @@ class CompiledGrid(Changeable):
 
     def _adopt(self) -> None:
         """Take the arrays for the present state of bus-bus switches, compiled now or before."""
-        key = self._key()
+        key = self._state = self._key()
         if key not in self._cache:
             self._cache[key] = compile_arrays(self._net)
         found = self._cache[key]
@@ -119,13 +119,20 @@ class CompiledGrid(Changeable):
             into[:] = factors(self._net, table)
 
     def _tap_rows(self, table: str) -> ComplexArray:
-        """Admittances of a transformer table at the present taps; pandapower computes each combination once."""
-        rows = self._net[table]
-        taps = tuple(rows.tap_pos.to_numpy(float, na_value=np.nan).tolist())
-        key = (self._key(), table, taps)
-        if key not in self._taps:
-            self._taps[key] = tap_admittances(self._net, table)
-        return self._taps[key]
+        """Admittances of a transformer table at the present taps; pandapower computes each position once.
+
+        A two-winding transformer's row depends on its own tap alone, so that any combination is put together from
+        positions seen before; three-winding transformers are kept by combination.
+        """
+        taps = self._net[table]["tap_pos"].to_numpy(float, na_value=np.nan).tolist()
+        keys: list[tuple[Any, ...]] = [(self._state, table, k, repr(tap)) for k, tap in enumerate(taps)]
+        if table != "trafo":
+            keys = [(self._state, table, tuple(map(repr, taps)))]
+        if any(key not in self._taps for key in keys):
+            rows = tap_admittances(self._net, table)
+            self._taps |= dict(zip(keys, rows if table == "trafo" else [rows], strict=True))
+        found: ComplexArray = np.stack([self._taps[key] for key in keys])
+        return found if table == "trafo" else found[0]
 
     def _take(self, choice: Choice) -> None:
         self.rung, self.reason = choice.rung, choice.reason

@@ -16,6 +16,7 @@ import mosaik_api_v3
 import numpy as np
 
 from heila_mosaik.domain.network import GridState
+from heila_mosaik.domain.voltvar.field import FieldUnits
 from heila_mosaik.errors import HeilaError, Problem, ProblemsError
 from heila_mosaik.gridmodel import compile_net
 from heila_mosaik.gridmodel.commands import CommandQueue, positions
@@ -63,6 +64,8 @@ _SCALARS_OUT = (
     Attribute(name="diverged_count", unit="", meaning="Steps that diverged so far"),
     Attribute(name="state", unit="", meaning="The whole GridState, for simulators of the same process"),
     Attribute(name="positions", unit="", meaning="Position of each observed switch, tap or capacitor bank, by element"),
+    Attribute(name="steps", unit="", meaning="Position of each observed tap changer and capacitor bank, in order"),
+    Attribute(name="units", unit="MW, MVar", meaning="Consumption of each controlled unit by (element, quantity)"),
     Attribute(name="system", unit="", meaning="List of losses [MW], iterations and whether the step converged"),
 )
 _CONTROLS = Attribute(
@@ -74,7 +77,7 @@ _CONTROLS = Attribute(
 MODELS = (
     Model(
         name="Grid",
-        params=("net", "path", "on_divergence", "failed_folder", "breakers", "observed"),
+        params=("net", "path", "on_divergence", "failed_folder", "breakers", "observed", "inverters", "curtailable"),
         attributes=(*_VECTORS_IN, _CONTROLS, *_VECTORS_OUT, *_SCALARS_OUT),
     ),
     Model(name="Bus", public=False, attributes=(_VM, _VA, _P_OUT, _Q_OUT)),
@@ -182,6 +185,10 @@ class GridSimulator(mosaik_api_v3.Simulator):
         self._commands = CommandQueue(params.get("breakers"))
         self._observed = tuple(params.get("observed", ()))
         self._positions = positions(self._engine, self._observed)
+        self._stepped = tuple(each for each in self._observed if not each.startswith("switch."))
+        units = params.get("inverters", ()), params.get("curtailable", ())
+        self._units = FieldUnits(self._engine.network.sgens.ids.tolist(), *units) if any(units) else None
+        self._applied = self._given
         self._last: GridState = self._engine.solve(self._given)
         self._state = self._last
         self._lists: dict[str, list[Any]] = {}
@@ -220,8 +227,14 @@ class GridSimulator(mosaik_api_v3.Simulator):
                 value = None if attribute is None else combine(attribute, sources)
                 if value is not None:
                     self._set(kind, place, element, name, value)
-        self._command(time)
-        state = self._engine.solve(self._given)
+        now = None
+        if self._start is not None:
+            now = self._start + timedelta(seconds=time * self.time_resolution)
+        self._command(now)
+        if self._units is None:
+            state = self._engine.solve(self._given)
+        else:
+            state, self._applied = self._units.solve(self._engine, self._given, now)
         self._state = self._last = state if state.converged else self._diverged(time, state)
         if not state.converged and self._policy == "skip":
             self._state = state
@@ -233,13 +246,12 @@ class GridSimulator(mosaik_api_v3.Simulator):
         """Keep commands, by source name so that runs repeat."""
         for source in sorted(sources):
             for item in sources[source] or ():
-                self._commands.take(control_signal(item))
+                signal = control_signal(item)
+                if self._units is None or not self._units.take(signal):
+                    self._commands.take(signal)
 
-    def _command(self, time: int) -> None:
+    def _command(self, now: datetime | None) -> None:
         """Carry out the commands that are due."""
-        now = None
-        if self._start is not None:
-            now = self._start + timedelta(seconds=time * self.time_resolution)
         moved = self._commands.execute(self._engine, now)
         if moved:
             self._closed |= {int(e.split(".")[1]): bool(v) for e, v in moved.items() if e.startswith("switch.")}
@@ -295,7 +307,7 @@ class GridSimulator(mosaik_api_v3.Simulator):
         if name == "tap":
             return self._engine.tap(element)
         field = _FIELDS.get((kind, name))
-        source, field = (self._state, field) if field else (self._given, _GIVEN[kind, name])
+        source, field = (self._state, field) if field else (self._applied, _GIVEN[kind, name])
         if field not in self._lists:
             self._lists[field] = getattr(source, field).tolist()
         return self._lists[field][place]
@@ -307,11 +319,17 @@ class GridSimulator(mosaik_api_v3.Simulator):
                 return state.losses_mw
             case "state":
                 return state
-            case "positions":
-                return dict(self._positions)
+            case "positions" | "steps" | "units":
+                return self._get_field(name)
             case "system":
                 return [state.losses_mw, float(state.iterations), float(self._converged)]
             case "converged" | "diverged_count":
                 return self._converged if name == "converged" else self.diverged_count
-        source = self._state if name in _OUTPUTS else self._given
+        source = self._state if name in _OUTPUTS else self._applied
         return getattr(source, _OUTPUTS.get(name) or _GIVEN["Grid", name]).tolist()
+
+    def _get_field(self, name: str) -> Any:
+        """What stands in the field: positions and controlled units."""
+        if name == "units":
+            return self._units.measured(self._applied) if self._units is not None else {}
+        return dict(self._positions) if name == "positions" else [self._positions[each] for each in self._stepped]

@@ -13,6 +13,7 @@ from heila_mosaik.actors.dms import Dms
 from heila_mosaik.domain.network import GridEngine, Network
 from heila_mosaik.domain.streams import stream
 from heila_mosaik.domain.telemetry import MeasurementModel, standard_points
+from heila_mosaik.domain.voltvar.means import OwnMeans
 from heila_mosaik.gridmodel import compile_net
 from heila_mosaik.gridmodel.study_net import NetLimits, StudyNet, prepare_net, regulated
 from heila_mosaik.simulators.exchange import Exchange
@@ -23,6 +24,7 @@ from heila_mosaik.study.contracts import voltage_bands
 from heila_mosaik.study.environment import DsoForecast, Environment, injection_names, make_environment, own_rows
 from heila_mosaik.study.gridfolder import GridFolder, load_grid_folder
 from heila_mosaik.study.microgrids import Plant, connections, make_plant
+from heila_mosaik.study.own_means import add_capacitors, functions_of, own_means
 from heila_mosaik.study.schema import Scenario
 from heila_mosaik.study.transit import make_transit
 
@@ -38,6 +40,7 @@ class Study:
         engine: Compiled grid.
         plant: Resources and controllers; their actors serve one run.
         environment: Profiles, weather, prices.
+        means: The DSO's own means.
     """
 
     scenario: Scenario
@@ -46,6 +49,7 @@ class Study:
     engine: GridEngine
     plant: Plant
     environment: Environment
+    means: OwnMeans
 
     @property
     def network(self) -> Network:
@@ -74,12 +78,17 @@ def build_study(scenario: Scenario) -> Study:
         load_growth=scenario.growth.load,
         limits=limits,
     )
+    shunts = add_capacitors(scenario, net.net)
     plant = make_plant(folder.microgrids, scenario.microgrids.control, float(scenario.step_s))
+    engine = compile_net(net.net, folder.name)
+    theirs = {f"{table}.{key}" for added in net.microgrids.values() for table, key in added.elements.values()}
+    own = frozenset(f"sgen.{key}" for key in engine.network.sgens.ids.tolist()) - theirs
     return Study(
         scenario=scenario,
         folder=folder,
         net=net,
-        engine=compile_net(net.net, folder.name),
+        engine=engine,
+        means=own_means(scenario, net.net, engine.network, shunts, own),
         plant=plant,
         environment=make_environment(scenario, folder, net, plant),
     )
@@ -114,6 +123,12 @@ def observed(study: Study) -> tuple[str, ...]:
     return (*(f"switch.{switch}" for switch in breakers(study).values()), *regulated(study.net.net))
 
 
+def units(study: Study) -> tuple[str, ...]:
+    """Generating units under the DSO's control; they are metered."""
+    inverters = [unit.element for unit in study.means.inverters]
+    return tuple(dict.fromkeys([*inverters, *(unit.element for unit in study.means.curtailable)]))
+
+
 def measuring(study: Study) -> MeasurementModel:
     """Telemetry of the substation, its feeders and the points of common coupling."""
     network, telemetry = study.network, study.scenario.telemetry
@@ -128,6 +143,7 @@ def measuring(study: Study) -> MeasurementModel:
         network,
         (*trafos, *feeders),
         tuple(study.net.microgrids),
+        units(study),
         voltage_relative=telemetry.voltage_noise_percent / 100.0,
         power_relative=telemetry.power_noise_percent / 100.0,
     )
@@ -184,6 +200,7 @@ def make_actors(study: Study, *, flexibility: bool) -> tuple[tuple[Actor, ...], 
         study.environment.truth,
         _knowledge(study) if flexibility else None,
         study.environment.typical,
+        functions_of(scenario, study.means),
     )
 
 

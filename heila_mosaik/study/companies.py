@@ -11,6 +11,7 @@ import numpy as np
 from heila_mosaik.actors.ams import Ams
 from heila_mosaik.actors.base import Actor
 from heila_mosaik.actors.dms import Dms
+from heila_mosaik.actors.dms_functions import FunctionSettings
 from heila_mosaik.actors.dms_settings import DmsSettings
 from heila_mosaik.actors.fmp import Fmp
 from heila_mosaik.actors.mgms import Mgms
@@ -78,7 +79,11 @@ class GridKnowledge:
 
 
 def make_dms(
-    scenario: Scenario, known: GridKnowledge, microgrids: Sequence[MicrogridPart], calendar: MarketCalendar
+    scenario: Scenario,
+    known: GridKnowledge,
+    microgrids: Sequence[MicrogridPart],
+    calendar: MarketCalendar,
+    functions: FunctionSettings | None = None,
 ) -> Dms:
     """The DMS with its own copy of the grid."""
     dms, bands = scenario.dms, voltage_bands(scenario, microgrids)
@@ -110,7 +115,7 @@ def make_dms(
         telemetry_limit_s=max(300.0, 2.0 * scenario.step_s),
         record_every_s=max(900, dms.cycle_s),
     )
-    return Dms(settings, known.engine, knowledge, calendar)
+    return Dms(settings, known.engine, knowledge, calendar, functions=functions)
 
 
 def _fcr(scenario: Scenario, calendar: MarketCalendar) -> FcrSettings | None:
@@ -181,6 +186,7 @@ def make_companies(
     truth: Truth,
     known: GridKnowledge | None,
     typical: Mapping[str, Sequence[float]],
+    functions: FunctionSettings | None = None,
 ) -> tuple[tuple[Actor, ...], Dms | None]:
     """All actors of a study in the order in which they act at equal times, and the DMS among them.
 
@@ -188,7 +194,7 @@ def make_companies(
     """
     calendar = make_calendar(scenario)
     market = scenario.market
-    dms = make_dms(scenario, known, microgrids, calendar) if known is not None else None
+    dms = make_dms(scenario, known, microgrids, calendar, functions) if known is not None else None
     controllers = [f"mgms_{part.name}" for part in microgrids]
     spp = Spp(
         calendar=calendar,

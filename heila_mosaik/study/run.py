@@ -105,6 +105,7 @@ def _run(
     frequency = make_frequency(scenario)
     absent = [] if flexibility else ["estimate_vm_pu"]
     absent += [] if frequency is not None else ["frequency_hz"]
+    absent += [] if fresh.means.devices else ["device_position"]
     wanted = [name for name in scenario.results.record if name not in absent]
 
     def tick(now: datetime) -> None:
@@ -127,6 +128,7 @@ def _run(
             terminals=terminals(fresh),
             observed=observed(fresh),
             frequency_hz=frequency,
+            means=fresh.means,
             measuring=measuring(fresh) if flexibility else None,
             exchange=exchange,
             probes=probes,
@@ -151,6 +153,7 @@ def _columns(study: Study) -> dict[str, list[str]]:
         "system": ["losses_mw", "iterations", "converged"],
         "pcc_p_mw": list(study.net.microgrids),
         "frequency_hz": ["hz"],
+        "device_position": [element for element in observed(study) if not element.startswith("switch.")],
     }
     tables = {"load": network.loads, "sgen": network.sgens, "storage": network.storages, "ext": network.ext_grids}
     for kind, table in tables.items():

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from heila_mosaik.study.network_part import Network
+from heila_mosaik.study.own_part import OwnMeansPart, PeakPart, VoltVarPart
 from heila_mosaik.study.reserves_part import Reserves
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -41,6 +42,7 @@ Table = Literal[
     "estimate_vm_pu",
     "pcc_p_mw",
     "frequency_hz",
+    "device_position",
 ]
 
 
@@ -128,6 +130,7 @@ class Dms(Part):
         le=50.0,
         description="Distance to the loading limit the DMS keeps: three standard uncertainties of 1 % telemetry. [%]",
     )
+    congestion: bool = Field(default=True, description="Whether flexibility is bought and called against congestion.")
     harm_check: bool = Field(default=True, description="AC check that withholds activations which would harm others.")
 
 
@@ -277,6 +280,9 @@ class Scenario(Part):
     network: Network = Field(default_factory=Network)
     telemetry: Telemetry = Field(default_factory=Telemetry)
     dms: Dms = Field(default_factory=Dms)
+    own_means: OwnMeansPart = Field(default_factory=OwnMeansPart)
+    volt_var: VoltVarPart = Field(default_factory=VoltVarPart)
+    peak: PeakPart = Field(default_factory=PeakPart)
     market: Market = Field(default_factory=Market)
     microgrids: Microgrids = Field(default_factory=Microgrids)
     spp: Spp = Field(default_factory=Spp)

@@ -14,6 +14,7 @@ from heila_mosaik.domain.profiles import Follower, ProfileTable
 from heila_mosaik.domain.quantities import FloatArray
 from heila_mosaik.domain.resources import ResourceSpec
 from heila_mosaik.domain.telemetry import MeasurementModel
+from heila_mosaik.domain.voltvar.means import OwnMeans
 from heila_mosaik.simulators.exchange import Exchange
 from heila_mosaik.simulators.meters import Controller, Terminals
 from heila_mosaik.simulators.recorder import Append, Sink
@@ -42,6 +43,7 @@ _GRID_TABLES = {
     "ext_p_mw": "ext_P[MW]",
     "ext_q_mvar": "ext_Q[MVar]",
     "system": "system",
+    "device_position": "steps",
 }
 _RESOURCE_TABLES = {"resource_p_mw": "P[MW]", "resource_q_mvar": "Q[MVar]", "resource_soc_percent": "soc[%]"}
 
@@ -65,6 +67,7 @@ class Parts:
         terminals: Where the resources sit in the grid.
         observed: Switches, taps and capacitor banks whose positions are seen, as ``<table>.<id>``.
         frequency_hz: Frequency at every step; ``None`` if nobody measures it. [Hz] (steps,)
+        means: The DSO's own means; its units follow its set points and their characteristic.
         measuring: Telemetry of the grid; ``None`` if nobody looks at it.
         exchange: Actors.
         probes: Series read from actors after each step, by table.
@@ -87,6 +90,7 @@ class Parts:
     terminals: Terminals
     observed: tuple[str, ...]
     frequency_hz: FloatArray | None
+    means: OwnMeans
     measuring: MeasurementModel | None
     exchange: Exchange
     probes: Mapping[str, Callable[[], Sequence[float]]]
@@ -148,6 +152,8 @@ def _wire(world: Any, parts: Parts) -> None:
         failed_folder=parts.failed,
         breakers=parts.terminals.breakers,
         observed=parts.observed,
+        inverters=parts.means.inverters,
+        curtailable=parts.means.curtailable,
     )
     recorder = world.start("Recorder", sink=parts.sink, tables=parts.tables, tick=parts.tick, **clock).Recorder()
     world.connect(profiles, resources, "exogenous")
@@ -180,6 +186,8 @@ def _wire_actors(world: Any, parts: Parts, resources: Any, meters: Any, grid: An
         telemetry = world.start("Telemetry", model=parts.measuring, receiver="sau", **clock).Telemetry()
         world.connect(grid, telemetry, "state", "positions")
         world.connect(meters, telemetry, "pcc")
+        if parts.means.inverters or parts.means.curtailable:
+            world.connect(grid, telemetry, ("units", "pcc"))
         world.connect(telemetry, host, "measurements")
     world.connect(meters, host, "measurements")
     world.connect(host, resources, "controls", time_shifted=True, initial_data={"controls": []})

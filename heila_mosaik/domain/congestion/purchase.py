@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
@@ -12,6 +13,7 @@ from heila_mosaik.domain.congestion.limits import Limits, Violation
 from heila_mosaik.domain.congestion.redispatch import Redispatch, optimise
 from heila_mosaik.domain.information import Offer, Purchase
 from heila_mosaik.domain.network import GridEngine
+from heila_mosaik.domain.positions import placed
 from heila_mosaik.domain.quantities import FloatArray, Product
 
 _UNUSED_MW = 1e-4
@@ -27,6 +29,8 @@ class PurchaseInterval:
         p_mw, q_mvar: Expected consumption per bus. [MW], [MVar] (n_bus,)
         limits: Limits, tightened by the uncertainty at the stated risk.
         probability: Chance that the interval is congested: how likely energy is called. [1]
+        means: Own means of the DSO that compete with the offers by price.
+        positions: Positions its taps and capacitor banks will have.
     """
 
     start: datetime
@@ -35,6 +39,8 @@ class PurchaseInterval:
     q_mvar: FloatArray
     limits: Limits
     probability: float = 1.0
+    means: tuple[Action, ...] = ()
+    positions: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +98,10 @@ def plan_purchase(
     for interval in intervals:
         present = [offer for offer in usable if offer.start <= interval.start < offer.stop]
         actions = tuple(_action(offer, buses[offer.location], energy, interval.hours, ranges) for offer in present)
-        answer = optimise(engine, interval.p_mw, interval.q_mvar, actions, interval.limits, settings)
+        with placed(engine, interval.positions):
+            answer = optimise(
+                engine, interval.p_mw, interval.q_mvar, (*actions, *interval.means), interval.limits, settings
+            )
         cured += not answer.after
         if answer.after:
             left.append((interval.start, max(answer.after, key=lambda violation: violation.severity)))
@@ -105,6 +114,11 @@ def plan_purchase(
     return PurchasePlan(
         purchases=purchases, expected_cost_eur=cost, cured=cured, left=tuple(left), rejected=tuple(rejected)
     )
+
+
+def free(means: tuple[Action, ...]) -> tuple[Action, ...]:
+    """Own means that only move reactive power: what they cure need not be bought."""
+    return tuple(action for action in means if action.p_min_mw == action.p_max_mw == 0.0)
 
 
 def _price(offer: Offer) -> float:

@@ -47,11 +47,11 @@ class Nowcast:
         """
         if effect <= now:
             return p_mw, q_mvar
-        p_now, q_now = self._expected(now)
-        p_then, q_then = self._expected(effect)
+        p_now, q_now = self.expected(now)
+        p_then, q_then = self.expected(effect)
         return p_mw + (p_then - p_now), q_mvar + (q_then - q_now)
 
-    def _expected(self, moment: datetime) -> tuple[FloatArray, FloatArray]:
+    def expected(self, moment: datetime) -> tuple[FloatArray, FloatArray]:
         """Forecast and plans at one moment. [MW] (n,), [MVar] (n,)"""
         grid, p, q = self._covering(moment)
         place = (moment - grid.start).total_seconds() / self.step_s

@@ -12,11 +12,12 @@ from heila_mosaik.domain.timegrid import require_aware
 
 
 class CongestionKind(StrEnum):
-    """What limit a congestion breaks."""
+    """What limit a congestion breaks; ``peak``: no limit, the exchange with the overlying grid shall be lower."""
 
     UNDERVOLTAGE = "undervoltage"
     OVERVOLTAGE = "overvoltage"
     CURRENT = "current"
+    PEAK = "peak"
 
 
 class Session(StrEnum):
@@ -76,11 +77,12 @@ class Need:
     """One congestion the DSO foresees, with the effect of each location on it.
 
     Attributes:
-        element: Congested element, ``bus.7``, ``line.3`` or ``trafo.0``.
+        element: Congested element, ``bus.7``, ``line.3`` or ``trafo.0``; ``ext_grid`` for the exchange.
         kind: Limit that is broken.
         start: Start of the congestion.
         stop: End of the congestion.
-        excess: By how much the limit is passed: [pu] for voltage, [%] loading for current; always > 0.
+        excess: By how much the limit is passed: [pu] for voltage, [%] loading for current, [MW] over the level aimed
+            at for the exchange; always > 0.
         locations: Locations from which flexibility is wanted. (m,)
         effect_p: Relief of ``excess`` per MW by which consumption is *raised* at each location. [pu/MW or %/MW] (m,)
         effect_q: Relief of ``excess`` per MVar by which reactive consumption is raised. [pu/MVar or %/MVar] (m,)
