@@ -200,7 +200,7 @@ def make_actors(study: Study, *, flexibility: bool) -> tuple[tuple[Actor, ...], 
         study.environment.truth,
         _knowledge(study) if flexibility else None,
         study.environment.typical,
-        functions_of(scenario, study.means),
+        functions_of(study.scenario, study.means),
     )
 
 
