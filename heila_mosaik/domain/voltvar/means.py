@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from heila_mosaik.domain.congestion.redispatch import Action
+from heila_mosaik.domain.congestion.cases import Action
 from heila_mosaik.domain.quantities import FloatArray
 from heila_mosaik.domain.voltvar.characteristic import Inverter
 from heila_mosaik.domain.voltvar.devices import Device
