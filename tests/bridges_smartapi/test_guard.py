@@ -99,6 +99,26 @@ def test_kilowatts_and_current_qudt_are_understood():
     assert read_message(text.encode()) == offer()
 
 
+NOW = {
+    "smartapi:ActivePower": "ActivePower", "smartapi:ReactivePower": "ReactivePower", "smartapi:ElectricEnergy": "Energy",
+    "quantity:DimensionlessRatio": "DimensionlessRatio", "quantity:Irradiance": "Irradiance",
+    "smartapi:AirTemperature": "Temperature", "smartapi:WindSpeed": "WindSpeed", "smartapi:ElectricVoltage": "Voltage",
+    "smartapi:Megawatt ": "MegaW", "smartapi:Megawatthour": "MegaW-HR", "unit:Unitless": "UNITLESS",
+    "unit:DegreeCelsius": "DEG_C", "unit:MeterPerSecond": "M-PER-SEC", "unit:WattPerSquareMeter": "W-PER-M2",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", EXAMPLES[:-1], ids=lambda m: type(m.body).__name__)
+def test_the_current_qudt_says_the_same(message):
+    text = write_message(message).decode()
+    for old, new in NOW.items():
+        kind = "quantitykind" if new[0].isupper() and old[0] in "sq" and not new.startswith("MegaW") else "unit"
+        text = text.replace(f" {old.strip()} ", f" <http://qudt.org/vocab/{kind}/{new}> ")
+    text = text.replace("qudt:quantityKind", "<http://qudt.org/schema/qudt/hasQuantityKind>")
+    text = text.replace("qudt:unit", "<http://qudt.org/schema/qudt/hasUnit>")
+    assert read_message(text.encode()) == message
+
+
 PEER = """@prefix ns1: <http://smart-api.io/ontology/1.0/smartapi#> . @prefix ns2: <http://data.nasa.gov/qudt/owl/qudt#> .
 @prefix rdf: <http://www.w3.org/1999/02/22-rdf-syntax-ns#> . @prefix xsd: <http://www.w3.org/2001/XMLSchema#> .
 <http://peer/m> a ns1:Notification ; ns1:generatedBy <http://peer/me> ;

@@ -142,7 +142,7 @@ class Writer:
         table = spec(cls)
         profile = getattr(thing, "profile", None) if table.profile else None
         kind = getattr(thing, "kind", None)
-        lines = [_types(cls.__name__)]
+        lines = [_BREAKER if getattr(thing, "closed", None) is not None else _types(cls.__name__)]
         if isinstance(thing, InformationObject):
             lines.append(f"heila:id {text(thing.id)}")
         inner = frozenset(("start", "step_s", *getattr(profile, "__slots__", ()))) if profile else frozenset()
@@ -230,3 +230,7 @@ def numeric_identity(identity: str) -> int:
 def _types(cls: str) -> str:
     also = f" , cim:{ALSO[cls][0]}" if ALSO.get(cls, ("",))[0] else ""
     return f"a smartapi:Entity , heila:{cls}{also}"
+
+
+# A command to a breaker, as the original field sites said it.
+_BREAKER = "a smartapi:Entity , smartapi:CircuitBreaker , heila:ControlSignal , cim:Command"

@@ -110,13 +110,24 @@ QUANTITIES: dict[str, tuple[str, str]] = {
     Quantity.FREQUENCY: (f"{QUANTITY}Frequency", "Hz"),
 }
 _QUANTITY_BY_IRI = {iri: Quantity(name) for name, (iri, _) in QUANTITIES.items()} | {
-    f"{QUANTITY_NOW}ActivePower": Quantity.ACTIVE_POWER,
-    f"{QUANTITY_NOW}ReactivePower": Quantity.REACTIVE_POWER,
     f"{QUANTITY_NOW}Voltage": Quantity.VOLTAGE,
+    f"{QUANTITY_NOW}ElectricCurrent": Quantity.CURRENT,
+    f"{QUANTITY_NOW}Angle": Quantity.ANGLE,
+    f"{QUANTITY_NOW}PlaneAngle": Quantity.ANGLE,
+    f"{QUANTITY_NOW}StateOfCharge": Quantity.STATE_OF_CHARGE,
     f"{QUANTITY_NOW}Frequency": Quantity.FREQUENCY,
-    f"{QUANTITY_NOW}Temperature": Quantity.TEMPERATURE,
+    f"{SMARTAPI}AirTemperature": Quantity.TEMPERATURE,
 }
-_CANONICAL_KIND = {f"{QUANTITY_NOW}{name}": f"{SMARTAPI}{name}" for name in ("ActivePower", "ReactivePower")}
+# Current QUDT for the kinds that are written in the old vocabulary or in that of the Smart API.
+_CANONICAL_KIND = {
+    **{f"{QUANTITY_NOW}{name}": f"{SMARTAPI}{name}" for name in ("ActivePower", "ReactivePower")},
+    **{f"{QUANTITY_NOW}{name}": f"{SMARTAPI}ElectricEnergy" for name in ("ActiveEnergy", "Energy")},
+    **{f"{QUANTITY_NOW}{name}": f"{QUANTITY}{name}" for name in ("DimensionlessRatio", "Irradiance")},
+    f"{QUANTITY_NOW}Temperature": f"{SMARTAPI}AirTemperature",
+    f"{QUANTITY_NOW}ThermodynamicTemperature": f"{SMARTAPI}AirTemperature",
+    f"{QUANTITY_NOW}WindSpeed": f"{SMARTAPI}WindSpeed",
+    f"{QUANTITY_NOW}Speed": f"{SMARTAPI}WindSpeed",
+}
 ACCEPTED_KINDS = tuple(sorted({*_QUANTITY_BY_IRI, *_CANONICAL_KIND}))
 """Quantity kinds that are read, current ones included."""
 _EXPONENTS = {name: {unit.iri: unit.exponent, **dict(unit.accepted)} for name, unit in UNITS.items()}
