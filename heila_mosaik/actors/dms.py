@@ -14,6 +14,7 @@ from heila_mosaik.actors.base import Outbox, Outcome
 from heila_mosaik.actors.dms_control import Controller
 from heila_mosaik.actors.dms_functions import Functions, FunctionSettings
 from heila_mosaik.actors.dms_market import MarketDesk
+from heila_mosaik.actors.dms_security import Security
 from heila_mosaik.actors.dms_settings import DmsSettings
 from heila_mosaik.actors.inbox import Inbox
 from heila_mosaik.domain.congestion import Limits, Redispatch
@@ -84,8 +85,9 @@ class Dms:
         self.settings, self.knowledge, self.calendar = settings, knowledge, calendar
         limits = limits or Limits.of(engine.network)
         self.estimator = Estimator(engine, knowledge.names, knowledge.bus, estimation)
-        self.control = Controller(settings, self.estimator, knowledge, limits)
-        self.desk = MarketDesk(settings, self.estimator, knowledge, limits, calendar)
+        self.security = Security(engine, limits, settings)
+        self.control = Controller(settings, self.estimator, knowledge, limits, self.security)
+        self.desk = MarketDesk(settings, self.estimator, knowledge, limits, calendar, self.security)
         self.functions = Functions(
             functions or FunctionSettings(),
             settings,
@@ -184,6 +186,7 @@ class Dms:
                 engine.set_shunt_step(int(key), round(value))
             else:
                 continue
+            self.security.forget()
             if element in self._positions:
                 self._out.record("topology_changed", f"{element} is now at {value:g}", element=element, position=value)
             self._positions[element] = value

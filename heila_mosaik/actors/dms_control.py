@@ -10,6 +10,7 @@ import numpy as np
 from heila_mosaik.actors.base import Outbox
 from heila_mosaik.actors.dms_curtail import Curtailment
 from heila_mosaik.actors.dms_release import Proposal, Release
+from heila_mosaik.actors.dms_security import Security
 from heila_mosaik.actors.dms_settings import DmsSettings
 from heila_mosaik.domain.congestion import Action, Limits, Redispatch, optimise, violations
 from heila_mosaik.domain.estimation import Estimate, Estimator
@@ -40,11 +41,19 @@ class Controller:
         estimator: Estimator with the grid engine.
         knowledge: Injections and locations.
         limits: Limits of the grid.
+        security: Outages to guard against.
     """
 
-    def __init__(self, settings: DmsSettings, estimator: Estimator, knowledge: Knowledge, limits: Limits) -> None:
+    def __init__(
+        self,
+        settings: DmsSettings,
+        estimator: Estimator,
+        knowledge: Knowledge,
+        limits: Limits,
+        security: Security,
+    ) -> None:
         self.settings, self.estimator, self.knowledge = settings, estimator, knowledge
-        self.limits = limits
+        self.limits, self.security = limits, security
         self.kept = limits.tightened(
             settings.voltage_margin_pu, settings.loading_margin_percent, settings.loading_margin_percent
         )
@@ -110,15 +119,24 @@ class Controller:
         own = last_resort.actions(p) if last_resort is not None else ()
         if not self.active and not (last_resort is not None and last_resort.active):
             network = self.estimator.engine.network
-            quiet = not (ready or own) or not violations(self._coming(estimate, p_bus, q_bus), network, self.kept)
-            if quiet:
+            coming = self._coming(estimate, p_bus, q_bus)
+            means = bool(ready or own)
+            if not means or not (violations(coming, network, self.kept) or self.security.broken(p_bus, q_bus, out)):
                 broken = violations(estimate.state, network, self.limits)
                 self._note(out, f"no reserve can be called; worst {broken[0]}" if broken else "")
                 return None
         actions = tuple(self._action(reserve, now) for reserve in ready)
         present = {reserve.id: self._present(reserve.id) for reserve in ready}
         begin = np.array([*present.values(), *((0.0, 0.0) for _ in own)]).reshape(-1, 2).T.ravel()
-        answer = optimise(self.estimator.engine, p_bus, q_bus, (*actions, *own), self.kept, start=begin)
+        answer = optimise(
+            self.estimator.engine,
+            p_bus,
+            q_bus,
+            (*actions, *own),
+            self.kept,
+            start=begin,
+            contingencies=self.security.kept(out),
+        )
         if last_resort is not None:
             cut = answer.p_mw[len(ready) :]
             last_resort.take(now, cut, p, out)
@@ -126,7 +144,8 @@ class Controller:
             p_bus = p_bus + np.bincount([action.bus for action in own], cut, len(p_bus))
         # margins that cannot be kept are no congestion yet
         broken = violations(answer.state, self.estimator.engine.network, self.limits) if answer.after else ()
-        self._note(out, answer.reason if broken else "")
+        insecure = any(violation.outage for violation in answer.after)
+        self._note(out, answer.reason if broken or insecure else "")
         wanted = {
             reserve.id: _rounded(reserve, float(answer.p_mw[k]), float(answer.q_mvar[k]))
             for k, reserve in enumerate(ready)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 
 from heila_mosaik.actors.base import Outbox
+from heila_mosaik.actors.dms_security import Security
 from heila_mosaik.actors.dms_settings import DmsSettings
 from heila_mosaik.domain.congestion import Action, Limits, PurchaseInterval, optimise, plan_purchase
 from heila_mosaik.domain.congestion.purchase import free, widened
@@ -51,6 +53,7 @@ class MarketDesk:
         knowledge: Injections, plans and locations.
         limits: Limits of the grid.
         calendar: Times of the market.
+        security: Outages to guard against.
     """
 
     def __init__(
@@ -60,9 +63,10 @@ class MarketDesk:
         knowledge: Knowledge,
         limits: Limits,
         calendar: MarketCalendar,
+        security: Security,
     ) -> None:
         self.settings, self.estimator, self.knowledge = settings, estimator, knowledge
-        self.limits, self.calendar = limits, calendar
+        self.limits, self.calendar, self.security = limits, calendar, security
         self._open: dict[str, _Open] = {}
         self._bids: dict[Session, list[Bid]] = {}
         self.own: Own | None = None
@@ -88,11 +92,13 @@ class MarketDesk:
         forecast = self.knowledge.forecast(grid, now, p, q)
         keep = np.array([window.start <= grid.at(row) < window.stop for row in range(grid.count)])
         engine, bus = self.estimator.engine, self.estimator.bus
-        found = detect(engine, forecast, bus, self.limits, risk=self.settings.risk, keep=keep)
+        cases = self.security.cases(out)
+        look = partial(detect, engine, forecast, bus, self.limits, risk=self.settings.risk, contingencies=cases)
+        found = look(keep=keep)
         intervals, covered = self._intervals(found, grid, reserves, forecast.p_mw)
         if covered:
             keep[covered] = False
-            found = detect(engine, forecast, bus, self.limits, risk=self.settings.risk, keep=keep)
+            found = look(keep=keep)
         self._report(session, found, len(covered), out)
         if not intervals:
             return found
@@ -102,7 +108,7 @@ class MarketDesk:
             session=session,
             start=window.start,
             stop=window.stop,
-            needs=needs_of(engine, found, dict(self.knowledge.locations)),
+            needs=needs_of(engine, found, dict(self.knowledge.locations), contingencies=cases),
         )
         self._open[request.id] = _Open(session, intervals, now)
         out.send(self.settings.market, request)
@@ -138,8 +144,9 @@ class MarketDesk:
                 positions = self.own.positions(p, q, found.limits[row])
                 means = self.own.actions(expected_mw[row])
             if own or self.own is not None:
-                with placed(engine, positions):
-                    answer = optimise(engine, p, q, (*own, *free(means)), found.limits[row])
+                cases = found.contingencies[row]
+                with placed(engine, positions, (case.engine for case in cases)):
+                    answer = optimise(engine, p, q, (*own, *free(means)), found.limits[row], contingencies=cases)
                 if not answer.after:
                     covered.append(row)
                     continue
@@ -157,6 +164,7 @@ class MarketDesk:
                 probability=found.probability[row],
                 means=means,
                 positions=positions,
+                contingencies=found.contingencies[row],
             )
             open_intervals.append((-excess, interval))
         open_intervals.sort(key=lambda pair: (pair[0], pair[1].start))
@@ -225,7 +233,8 @@ class MarketDesk:
         worst = max(found.congestions, key=lambda item: item.probability, default=None)
         text = f"{len(found.congestions)} congestions expected in the {session} window"
         if worst is not None:
-            text += f", likeliest {worst.element} {worst.kind} with probability {worst.probability:.2f}"
+            after = f" after the outage of {worst.outage}" if worst.outage else ""
+            text += f", likeliest {worst.element} {worst.kind}{after} with probability {worst.probability:.2f}"
         out.record(
             "congestion_forecast",
             text,

@@ -30,6 +30,7 @@ class DmsSettings:
         harm_check: Whether activations are checked for harm before release.
         withhold_s: A withheld reserve is not tried again before. [s]
         rebound: Share of an adjustment expected back after the reserve ends. [1]
+        n_1_percent: Loading allowed after the outage of any single line; ``None``: outages are not looked at. [%]
         pcc_v_min_pu, pcc_v_max_pu: Voltage other actors need at their point of coupling, by location. [pu]
         record_every_s: Time between records of the estimate. [s]
     """
@@ -54,6 +55,7 @@ class DmsSettings:
     harm_check: bool = True
     withhold_s: float = 900.0
     rebound: float = 0.0
+    n_1_percent: float | None = None
     pcc_v_min_pu: Mapping[str, float] = field(default_factory=dict)
     pcc_v_max_pu: Mapping[str, float] = field(default_factory=dict)
     record_every_s: int = 60

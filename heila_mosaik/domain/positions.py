@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from heila_mosaik.domain.network import GridEngine
@@ -24,13 +24,16 @@ def position_of(engine: GridEngine, element: str) -> int:
 
 
 @contextmanager
-def placed(engine: GridEngine, positions: Mapping[str, float]) -> Iterator[None]:
-    """Put devices at other positions for a while; afterwards they stand as before."""
-    before = {element: position_of(engine, element) for element in positions}
+def placed(engine: GridEngine, positions: Mapping[str, float], others: Iterable[GridEngine] = ()) -> Iterator[None]:
+    """Put devices at other positions for a while, in ``engine`` and ``others``; afterwards they stand as before."""
+    engines = (engine, *others) if positions else ()
+    before = [(one, {element: position_of(one, element) for element in positions}) for one in engines]
     try:
-        for element, position in positions.items():
-            set_position(engine, element, position)
+        for one in engines:
+            for element, position in positions.items():
+                set_position(one, element, position)
         yield
     finally:
-        for element, old in before.items():
-            set_position(engine, element, old)
+        for one, old in before:
+            for element, position in old.items():
+                set_position(one, element, position)

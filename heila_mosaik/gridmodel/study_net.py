@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ def prepare_net(
     der_growth: float = 1.0,
     load_growth: float = 1.0,
     limits: NetLimits | None = None,
+    positions: Mapping[int, bool] | None = None,
 ) -> StudyNet:
     """Load a net, apply growth and limits, attach the microgrids.
 
@@ -73,6 +74,7 @@ def prepare_net(
         der_growth: Factor on the power of static generators. [1]
         load_growth: Factor on the power of loads. [1]
         limits: Limits to set.
+        positions: Switches to close (``True``) or open, by pandapower index.
 
     Raises:
         ProblemsError: If the net cannot be read or a microgrid does not fit, all problems together.
@@ -84,14 +86,14 @@ def prepare_net(
         net.sgen["sn_mva"] = net.sgen["sn_mva"] * der_growth
     _set_limits(net, limits or NetLimits())
     attached: dict[str, AttachedMicrogrid] = {}
-    problems: list[Problem] = []
+    problems = _switch(net, positions or {})
     for connection in microgrids:
         try:
             attached[connection.name] = attach_microgrid(net, connection)
         except ProblemsError as error:
             problems += error.problems
     if problems:
-        raise ProblemsError(f"microgrids of {path}", problems)
+        raise ProblemsError(f"net {path} with its microgrids", problems)
     return StudyNet(net=net, loads=_ratings(net.load), sgens=_ratings(net.sgen), microgrids=attached)
 
 
@@ -106,6 +108,23 @@ def save_net(net: Any, path: Path) -> None:
     import pandapower as pp  # noqa: PLC0415 - slow import, needed once
 
     pp.to_json(net, str(path))
+
+
+def _switch(net: Any, positions: Mapping[int, bool]) -> list[Problem]:
+    """Set switch positions; problems for switches the net does not have."""
+    known = [int(index) for index in net.switch.index]
+    for switch, closed in positions.items():
+        if switch in known:
+            net.switch.loc[switch, "closed"] = closed
+    return [
+        Problem(
+            what="there is no such switch in the net",
+            where=f"topology, switch.{switch}",
+            remedy=f"use one of net.switch: {', '.join(map(str, known[:12]))}{' ...' if len(known) > 12 else ''}",
+        )
+        for switch in positions
+        if switch not in known
+    ]
 
 
 def _set_limits(net: Any, limits: NetLimits) -> None:

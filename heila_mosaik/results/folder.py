@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from ruamel.yaml import YAML
 
 from heila_mosaik.results.manifest import Manifest, checksum
 from heila_mosaik.results.store import MESSAGES_SCHEMA, RECORDS_SCHEMA
@@ -46,6 +47,12 @@ class RunFolder:
         """Resolved scenario."""
         path = self.path / "scenario.resolved.yaml"
         return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+    @cached_property
+    def scenario(self) -> dict[str, Any]:
+        """Settings of the resolved scenario, empty if it was not written."""
+        found: dict[str, Any] = YAML(typ="safe", pure=True).load(self.scenario_yaml) or {}
+        return found
 
     @cached_property
     def baseline(self) -> RunFolder | None:

@@ -21,6 +21,7 @@ from heila_mosaik.results.folder import RunFolder
 from heila_mosaik.results.harm import contracts, withheld
 from heila_mosaik.results.manifest import Manifest
 from heila_mosaik.results.reserves import reserve_figures
+from heila_mosaik.results.security import security_figures
 from heila_mosaik.results.trades import congestion_bodies
 
 _PREFIX = {"buses": "bus", "lines": "line", "trafos": "trafo"}
@@ -32,8 +33,13 @@ def compute_kpis(run: RunFolder) -> dict[str, Any]:
     reserves = reserve_figures(run)
     if reserves is not None:
         figures["reserves"] = reserves
+    security = security_figures(run)
+    if security is not None:
+        figures["security"] = security
     if run.baseline is not None:
         figures["baseline"] = _grid_figures(run.baseline)
+        if security is not None:
+            figures["baseline"]["security"] = security_figures(run.baseline)
         figures["energy"]["curtailed_mwh"] = _curtailment(run, run.baseline)
     plain: dict[str, Any] = _finite(figures)
     return plain

@@ -17,6 +17,7 @@ from heila_mosaik.results.harm import contracts, withheld
 from heila_mosaik.results.kpis import compute_kpis
 from heila_mosaik.results.plotmap import grid_map
 from heila_mosaik.results.reserves import reserve_chart
+from heila_mosaik.results.security import said_of_security
 
 _SHOWN_WITHHELD = 40
 _KINDS = {
@@ -101,6 +102,8 @@ def headline(figures: dict[str, Any]) -> list[str]:
             f"{flexibility['called_periods']} settlement periods with a call were within tolerance."
         )
     said += _said_of_reserves(figures.get("reserves"))
+    if figures.get("security") is not None:
+        said.append(said_of_security(figures["security"], (figures.get("baseline") or {}).get("security")))
     if flexibility["withheld"]:
         said.append(
             f"Activations withheld or withdrawn because of harm, or refused: {flexibility['withheld']}; "
@@ -152,6 +155,10 @@ def cards(figures: dict[str, Any]) -> list[Card]:
         ("Worst transformer loading", "trafo_loading_percent", "%", 1),
     ):
         add(title, *worst(name)[:1], unit, digits, worst(name)[1])
+    security = figures.get("security")
+    if security is not None:
+        after, was = security["insecure_minutes"], (base or {}).get("security")
+        add("Not N-1 secure", after, "min", 0, was and was["insecure_minutes"], "good" if after == 0 else "bad")
     flexibility = figures["flexibility"]
     success = flexibility["success_share"]
     add("Delivered flexibility", flexibility["delivered_mwh"], "MWh", 2)

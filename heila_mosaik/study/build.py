@@ -77,6 +77,7 @@ def build_study(scenario: Scenario) -> Study:
         der_growth=scenario.growth.der,
         load_growth=scenario.growth.load,
         limits=limits,
+        positions=dict.fromkeys(scenario.topology.close, True) | dict.fromkeys(scenario.topology.open, False),
     )
     shunts = add_capacitors(scenario, net.net)
     plant = make_plant(folder.microgrids, scenario.microgrids.control, float(scenario.step_s))

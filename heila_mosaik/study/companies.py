@@ -107,6 +107,7 @@ def make_dms(
         voltage_margin_pu=dms.voltage_dead_band_pu,
         loading_margin_percent=dms.loading_dead_band_percent,
         harm_check=dms.harm_check,
+        n_1_percent=dms.n_1_loading_percent if dms.n_1 else None,
         pcc_v_min_pu={name: low for name, (low, _) in bands.items() if low is not None},
         pcc_v_max_pu={name: high for name, (_, high) in bands.items() if high is not None},
         lead_s=float(scenario.step_s),

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from heila_mosaik.study.network_part import Network
 from heila_mosaik.study.own_part import OwnMeansPart, PeakPart, VoltVarPart
 from heila_mosaik.study.reserves_part import Reserves
+from heila_mosaik.study.topology_part import Topology
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Percent = Annotated[float, Field(ge=0.0, le=1000.0)]
@@ -132,6 +133,12 @@ class Dms(Part):
     )
     congestion: bool = Field(default=True, description="Whether flexibility is bought and called against congestion.")
     harm_check: bool = Field(default=True, description="AC check that withholds activations which would harm others.")
+    n_1: bool = Field(
+        default=False, description="Buy and call flexibility so that the outage of any single line breaks no limit."
+    )
+    n_1_loading_percent: Positive = Field(
+        default=120.0, le=300.0, description="Loading allowed after an outage, of the limit. [%]"
+    )
 
 
 class DayAhead(Part):
@@ -277,6 +284,7 @@ class Scenario(Part):
     )
     growth: Growth = Field(default_factory=Growth)
     limits: Limits = Field(default_factory=Limits)
+    topology: Topology = Field(default_factory=Topology)
     network: Network = Field(default_factory=Network)
     telemetry: Telemetry = Field(default_factory=Telemetry)
     dms: Dms = Field(default_factory=Dms)

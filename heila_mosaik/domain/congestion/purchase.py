@@ -8,7 +8,7 @@ from datetime import datetime
 
 import numpy as np
 
-from heila_mosaik.domain.congestion.cases import Action, RedispatchSettings
+from heila_mosaik.domain.congestion.cases import Action, Contingency, RedispatchSettings
 from heila_mosaik.domain.congestion.limits import Limits, Violation
 from heila_mosaik.domain.congestion.redispatch import Redispatch, optimise
 from heila_mosaik.domain.information import Offer, Purchase
@@ -31,6 +31,7 @@ class PurchaseInterval:
         probability: Chance that the interval is congested: how likely energy is called. [1]
         means: Own means of the DSO that compete with the offers by price.
         positions: Positions its taps and capacitor banks will have.
+        contingencies: Outages after which limits must hold too (N-1).
     """
 
     start: datetime
@@ -41,6 +42,7 @@ class PurchaseInterval:
     probability: float = 1.0
     means: tuple[Action, ...] = ()
     positions: Mapping[str, float] = field(default_factory=dict)
+    contingencies: tuple[Contingency, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +100,15 @@ def plan_purchase(
     for interval in intervals:
         present = [offer for offer in usable if offer.start <= interval.start < offer.stop]
         actions = tuple(_action(offer, buses[offer.location], energy, interval.hours, ranges) for offer in present)
-        with placed(engine, interval.positions):
+        with placed(engine, interval.positions, (case.engine for case in interval.contingencies)):
             answer = optimise(
-                engine, interval.p_mw, interval.q_mvar, (*actions, *interval.means), interval.limits, settings
+                engine,
+                interval.p_mw,
+                interval.q_mvar,
+                (*actions, *interval.means),
+                interval.limits,
+                settings,
+                contingencies=interval.contingencies,
             )
         cured += not answer.after
         if answer.after:
