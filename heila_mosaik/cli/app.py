@@ -22,6 +22,7 @@ from heila_mosaik.cli.bench import bench_app
 from heila_mosaik.cli.cycle import cycle
 from heila_mosaik.cli.hil import hil_app
 from heila_mosaik.cli.keys import keys_app
+from heila_mosaik.cli.lab import lab
 from heila_mosaik.cli.message import message_app
 from heila_mosaik.errors import HeilaError
 
@@ -38,6 +39,7 @@ app = typer.Typer(
 new_app = typer.Typer(name="new", help="Start an own scenario or grid folder.", no_args_is_help=True)
 app.add_typer(new_app)
 app.add_typer(hil_app)
+app.command()(lab)
 app.add_typer(bench_app)
 app.add_typer(message_app)
 app.add_typer(keys_app)

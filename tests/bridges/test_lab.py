@@ -63,10 +63,10 @@ def test_protection_trips_and_blocks_closing_until_reset():
 
 def test_local_and_synchronism_interlocks():
     bay = Bay()
-    bay.local = True
+    bay.local_switch = True
     assert not bay.command_breaker(closed=False)
     assert not bay.command_setpoint("p", 0.1)
-    bay.local, bay.synchronism = False, False
+    bay.local_switch, bay.synchronism = False, False
     assert bay.command_breaker(closed=False)
     run(bay, 0.0, 0.2)
     assert not bay.command_breaker(closed=True)

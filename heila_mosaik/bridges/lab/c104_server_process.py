@@ -8,16 +8,17 @@ No postponed annotations here: c104 checks the annotations of callbacks at run t
 
 import itertools
 import json
+import os
 import queue
 import sys
 import threading
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import c104
 
-_VERDICT_S = 5.0
+_VERDICT_S, _END_S = 5.0, 0.5
 _FLYING_MOST, _STALL_S = 400, 1.0
 _STATES = {
     "confirm": c104.ResponseState.SUCCESS,
@@ -206,14 +207,18 @@ class Station:
                 # In order with the values: who connects first must not find c104's zeroes.
                 self._rows.put(request["path"])
             case "cut":
-                self._paths[request["path"]].server.stop()
-                self.out.put({"event": "told", "what": f"cut {request['path']}"})
+                # Stopping waits for an order under way, and that one for the verdict this thread has to read.
+                threading.Thread(target=self._cut, args=(request["path"],), daemon=True).start()
             case "send":
                 self._rows.put(request["rows"])
             case "answer":
                 verdict = self._verdicts.get(request["id"])
                 if verdict is not None:
                     verdict.put(request["verdict"])
+
+    def _cut(self, path: int) -> None:
+        self._paths[path].server.stop()
+        self.out.put({"event": "told", "what": f"cut {path}"})
 
     def _send(self) -> None:
         while True:
@@ -250,15 +255,18 @@ def _write(out: "queue.SimpleQueue[dict[str, Any]]") -> None:
             sys.stdout.flush()
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Serve one parent; ends with its standard input, so a killed parent leaves nothing behind."""
     station = Station(json.loads(sys.stdin.readline()))
     threading.Thread(target=_write, args=(station.out,), daemon=True).start()
     for line in sys.stdin:
         station.take(json.loads(line))
-    station.stop()
-    return 0
+    # The parent is gone: nobody gives verdicts any more, so an orderly end may wait for one that never comes.
+    stopping = threading.Thread(target=station.stop, daemon=True)
+    stopping.start()
+    stopping.join(_END_S)
+    os._exit(0)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -13,38 +13,47 @@ from heila_mosaik.errors import Problem, ProblemsError
 
 
 class Fault(StrEnum):
-    """What can go wrong; ``size`` has the unit in brackets."""
+    """What can go wrong; :data:`MENU` says what each one does."""
 
     SLOW = "slow"
-    """The gateway answers late. [s]"""
     NO_CONFIRMATION = "no_confirmation"
-    """Orders are carried out, never confirmed."""
     NEGATIVE = "negative"
-    """Orders are refused."""
     STUCK_BREAKER = "stuck_breaker"
-    """Orders are confirmed, the breaker does not move."""
     FROZEN = "frozen"
-    """Values stay as they are, the link lives."""
     LOST_TCP = "lost_tcp"
-    """All connections are cut and refused."""
     LOST_PATH = "lost_path"
-    """Connections of one path are cut and refused. [path, from 1]"""
-    RESTART = "restart"
-    """As a lost connection; buffer and selections are gone, end of initialisation is announced."""
     LOST_RELAY = "lost_relay"
-    """The gateway has lost the relay: values are not topical, orders are refused."""
+    RESTART = "restart"
     WRONG_QUALITY = "wrong_quality"
-    """Everything is reported 0 invalid, 1 not topical, 2 substituted, 3 blocked, 4 overflow."""
     CLOCK_JUMP = "clock_jump"
-    """Time tags are off. [s]"""
     BURST = "burst"
-    """A burst of spontaneous events at once. [events]"""
     LOCAL = "local"
-    """Somebody turns the switch to local."""
     NO_SYNCHRONISM = "no_synchronism"
-    """The synchronism check does not permit closing."""
     SHORT_CIRCUIT = "short_circuit"
-    """Short-circuit current in the feeder. [kA]"""
+
+
+MENU: dict[Fault, str] = {
+    Fault.SLOW: "the gateway answers late; size in seconds",
+    Fault.NO_CONFIRMATION: "orders are carried out, never confirmed",
+    Fault.NEGATIVE: "orders are refused",
+    Fault.STUCK_BREAKER: "orders are confirmed, the breaker does not move",
+    Fault.FROZEN: "values stay as they are, the link lives",
+    Fault.LOST_TCP: "all connections are cut and refused",
+    Fault.LOST_PATH: "connections of one path are cut and refused; size 1 or 2",
+    Fault.LOST_RELAY: "the gateway has lost the relay: values are not topical, orders are refused",
+    Fault.RESTART: "as lost_tcp; buffer and selections are gone, the end of initialisation is announced (hat)",
+    Fault.WRONG_QUALITY: "values are 0 invalid, 1 not topical, 2 substituted, 3 blocked, 4 overflow",
+    Fault.CLOCK_JUMP: "time tags are off; size in seconds",
+    Fault.BURST: "a burst of spontaneous events at once; size in events",
+    Fault.LOCAL: "somebody turns the switch to local",
+    Fault.NO_SYNCHRONISM: "the synchronism check does not permit closing",
+    Fault.SHORT_CIRCUIT: "short-circuit current in the feeder; size in kA",
+}
+
+
+def menu() -> str:
+    """The menu, one fault a line."""
+    return "\n".join(f"  {fault.value:<16} {what}" for fault, what in MENU.items())
 
 
 QUALITY_BITS = (INVALID, NOT_TOPICAL, SUBSTITUTED, BLOCKED, OVERFLOW)
@@ -107,7 +116,11 @@ def parse_fault(text: str, where: str) -> FaultStep:
     Raises:
         ProblemsError: With every problem.
     """
-    (step,) = fault_script([dict(zip(_KEYS, text.split(":"), strict=False))], where)
+    parts = text.split(":")
+    if len(parts) > len(_KEYS):
+        problem = Problem(what=f"'{text}' has too many parts", where=where, remedy="write at_s:fault[:for_s[:size]]")
+        raise ProblemsError(f"fault script {where}", [problem])
+    (step,) = fault_script([dict(zip(_KEYS, parts, strict=False))], where)
     return step
 
 

@@ -82,7 +82,8 @@ class Bay:
         self._now = now_s
         self._target_closed, self._arrives_at = True, -math.inf
         self.closed: bool | None = True
-        self.local = self.tripped = self.stuck = False
+        self.local_switch = self.local_fault = self.tripped = self.stuck = False
+        self.load_p_mw = self.settings.load_p_mw
         self.synchronism = self.watchdog_ok = True
         self.source_pu = 1.0
         self.setpoint = {"p": 0.0, "q": 0.0}
@@ -94,6 +95,11 @@ class Bay:
         self.measured = _DEAD
         self._key: tuple[float, ...] = ()
         self._solve()
+
+    @property
+    def local(self) -> bool:
+        """Whether the relay takes orders at its front panel only."""
+        return self.local_switch or self.local_fault
 
     def advance(self, now_s: float) -> None:
         """Let time pass."""
@@ -125,6 +131,10 @@ class Bay:
         self.setpoint[axis] = value
         return True
 
+    def operate(self, closed: bool) -> None:
+        """Somebody at the relay's front panel moves the breaker."""
+        self._switch(closed)
+
     def sign_of_life(self) -> None:
         """The client toggled the watchdog; from the first one on it is supervised."""
         self._life_at, self.watchdog_ok = self._now, True
@@ -153,7 +163,10 @@ class Bay:
             self._switch(closed=False)
 
     def _solve(self) -> None:
-        key = (float(self.closed is True), self.source_pu, self.short_circuit_ka, self.der["p"], self.der["q"])
+        key = (
+            float(self.closed is True), self.source_pu, self.short_circuit_ka, self.der["p"], self.der["q"],
+            self.load_p_mw,
+        )  # fmt: skip
         if key == self._key:
             return
         self._key = key
@@ -162,7 +175,7 @@ class Bay:
             return
         given = self._given
         given.ext_vm_pu[0] = self.source_pu
-        given.load_p_mw[0] = self.settings.load_p_mw + self.der["p"]
+        given.load_p_mw[0] = self.load_p_mw + self.der["p"]
         given.load_q_mvar[0] = self.settings.load_q_mvar + self.der["q"]
         state = self._engine.solve(given)
         p, q = float(state.ext_p_mw[0]), float(state.ext_q_mvar[0])

@@ -193,6 +193,11 @@ class VirtualLab:
                 self.bay.short_circuit_ka = size
         self._follow_faults()
 
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Faults that last."""
+        return tuple(fault.value for fault in self._until)
+
     def clear_faults(self) -> None:
         """End every fault at the next step."""
         self._until = {fault: (0.0, size) for fault, (_, size) in self._until.items()}
@@ -200,7 +205,7 @@ class VirtualLab:
     def _follow_faults(self) -> None:
         """The bay's switches are as the faults want them while they last."""
         self.bay.stuck = Fault.STUCK_BREAKER in self._until
-        self.bay.local = Fault.LOCAL in self._until
+        self.bay.local_fault = Fault.LOCAL in self._until
         self.bay.synchronism = Fault.NO_SYNCHRONISM not in self._until
         if Fault.SHORT_CIRCUIT not in self._until:
             self.bay.short_circuit_ka = 0.0
