@@ -149,7 +149,9 @@ class Cems:
         if sent_at < self._ordered_at.get(signal.target, sent_at):
             return
         self._ordered_at[signal.target] = sent_at
-        if signal.target in self.settings.breakers:
+        if signal.target in self.settings.breakers or (
+            signal.closed is not None and signal.target in self.settings.resources
+        ):
             self._out.control(signal)
             return
         spec = self.settings.resources.get(signal.target)
@@ -268,7 +270,9 @@ class Cems:
         if old is None or new is None:
             return False
         return any(
-            old.value(name, Quantity.BREAKER) != new.value(name, Quantity.BREAKER) for name in self.settings.breakers
+            old.value(name, kind) != new.value(name, kind)
+            for name in self.settings.breakers
+            for kind in (Quantity.BREAKER, Quantity.PRESENCE)
         )
 
     def _is_news(self) -> bool:

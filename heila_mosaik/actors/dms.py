@@ -14,6 +14,7 @@ from heila_mosaik.actors.base import Outbox, Outcome
 from heila_mosaik.actors.dms_control import Controller
 from heila_mosaik.actors.dms_functions import Functions, FunctionSettings
 from heila_mosaik.actors.dms_market import MarketDesk
+from heila_mosaik.actors.dms_restoration import Restoration, RestorationSettings
 from heila_mosaik.actors.dms_security import Security
 from heila_mosaik.actors.dms_settings import DmsSettings
 from heila_mosaik.actors.inbox import Inbox
@@ -22,11 +23,13 @@ from heila_mosaik.domain.estimation import Estimate, EstimationError, Estimator,
 from heila_mosaik.domain.forecast import Detection, Knowledge
 from heila_mosaik.domain.information import (
     ActivationRefusal,
+    FlexibilityForecast,
     Measurements,
     Message,
     OfferList,
     OperationPlan,
     ReserveNotification,
+    Session,
     SettlementStatement,
     VerificationNotification,
 )
@@ -36,6 +39,9 @@ from heila_mosaik.domain.quantities import FloatArray, Quality, Quantity
 from heila_mosaik.domain.timegrid import floor_to
 
 __all__ = ["Account", "Dms", "DmsSettings"]
+
+
+_SEEN = (Quantity.BREAKER, Quantity.TAP, Quantity.FAULT)
 
 
 @dataclass(slots=True)
@@ -68,6 +74,7 @@ class Dms:
         limits: Limits; by default those of the grid.
         estimation: Settings of the estimator.
         functions: Optional functions that are switched on.
+        restoration: Settings of the restoration; ``None``: faults are not looked for.
     """
 
     def __init__(
@@ -80,6 +87,7 @@ class Dms:
         limits: Limits | None = None,
         estimation: EstimatorSettings | None = None,
         functions: FunctionSettings | None = None,
+        restoration: RestorationSettings | None = None,
     ) -> None:
         self.name = settings.name
         self.settings, self.knowledge, self.calendar = settings, knowledge, calendar
@@ -98,6 +106,7 @@ class Dms:
             self.control,
             self.desk,
         )
+        self.restoration = Restoration(restoration, self.estimator, knowledge) if restoration is not None else None
         self.account = Account()
         self.estimate: Estimate | None = None
         self.detection: Detection | None = None
@@ -124,13 +133,15 @@ class Dms:
         if self._received_at is not None and self._received_at >= cycle and self._cycle_at != cycle:
             self._cycle_at = cycle
             self._technical(now)
+        if self.restoration is not None:
+            self.restoration.step(now, self._out)
         self._watch(now)
-        for _, session in self.calendar.due(self._last, now, MarketEvent.REQUEST):
+        for _, session in self._due(now, MarketEvent.REQUEST):
             if self.functions.chosen.congestion:
                 reserves = list(self.control.reserves.values())
                 self.detection = self.desk.request(now, session, self._deviation, reserves, self._out)
             self.functions.request(now, session, self._deviation, self._out)
-        for _, session in self.calendar.due(self._last, now, MarketEvent.BID):
+        for _, session in self._due(now, MarketEvent.BID):
             self.desk.bid(now, session, self._out)
             self.functions.bid(now, session, self._out)
         self._last = now
@@ -140,6 +151,10 @@ class Dms:
             floor_to(now, 3600) + timedelta(hours=1),
         )
         return self._out.outcome(wake_at=wake)
+
+    def _due(self, now: datetime, event: MarketEvent) -> list[tuple[datetime, Session]]:
+        """Market events since the last step that this DMS takes part in."""
+        return list(self.calendar.due(self._last, now, event)) if self.settings.trade else []
 
     def _take(self, now: datetime, message: Message) -> None:
         body = message.body
@@ -156,6 +171,14 @@ class Dms:
         elif isinstance(body, ActivationRefusal):
             self.functions.refused(body, now)
             self._out.record("activation_refused", body.reason, reserve=body.reserve, refused_by=body.refused_by)
+        else:
+            self._take_note(message)
+
+    def _take_note(self, message: Message) -> None:
+        """Take what needs no decision now."""
+        body = message.body
+        if isinstance(body, FlexibilityForecast) and self.restoration is not None:
+            self.restoration.offer(body)
         elif isinstance(body, SettlementStatement):
             self._book(body)
         elif isinstance(body, VerificationNotification):
@@ -172,14 +195,18 @@ class Dms:
         """Follow reported switch and tap positions."""
         engine = self.estimator.engine
         for position, quantity in enumerate(measured.quantities):
-            if quantity not in (Quantity.BREAKER, Quantity.TAP) or measured.qualities[position] != Quality.GOOD:
+            if quantity not in _SEEN or measured.qualities[position] != Quality.GOOD:
                 continue
             element, value = measured.elements[position], measured.values[position]
+            if self.restoration is not None:
+                self.restoration.see(element, value)
             table, _, key = element.partition(".")
             if self._positions.get(element) == value or not key.isdigit():
                 continue
             if quantity == Quantity.BREAKER and table == "switch":
                 engine.set_switch(int(key), bool(value))
+            elif quantity == Quantity.BREAKER and table == "ext_grid":
+                engine.set_in_service(table, int(key), bool(value))
             elif quantity == Quantity.TAP and table in ("trafo", "trafo3w"):
                 engine.set_tap(int(key), value, table)
             elif quantity == Quantity.TAP and table == "shunt":

@@ -33,6 +33,7 @@ class DmsSettings:
         n_1_percent: Loading allowed after the outage of any single line; ``None``: outages are not looked at. [%]
         pcc_v_min_pu, pcc_v_max_pu: Voltage other actors need at their point of coupling, by location. [pu]
         record_every_s: Time between records of the estimate. [s]
+        trade: Whether it buys flexibility.
     """
 
     name: str = "dms"
@@ -59,3 +60,4 @@ class DmsSettings:
     pcc_v_min_pu: Mapping[str, float] = field(default_factory=dict)
     pcc_v_max_pu: Mapping[str, float] = field(default_factory=dict)
     record_every_s: int = 60
+    trade: bool = True

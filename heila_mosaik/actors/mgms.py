@@ -14,6 +14,7 @@ from heila_mosaik.actors.inbox import Inbox
 from heila_mosaik.actors.mgms_book import Book, Holding
 from heila_mosaik.actors.mgms_fcr import kept_back, promises, shares_of, without_reserves
 from heila_mosaik.actors.mgms_forecast import Expectation, asking_prices, forecast_after, whole
+from heila_mosaik.actors.mgms_island import Islanding
 from heila_mosaik.actors.mgms_plan import (
     declared_powers,
     duties_of,
@@ -79,6 +80,11 @@ class Mgms:
         self._plans_sent: dict[str, PQProfile] = {}
         self._short: tuple[float, float] = (0.0, 0.0)
         self._given: dict[str, ControlSignal] = {}
+        self._island: Islanding | None = None
+        if settings.island is not None:
+            self._island = Islanding(
+                settings.microgrid, settings.island, settings.resources, settings.controllers, settings.product
+            )
 
     def step(self, now: datetime, inbox: Sequence[Message], measurements: Measurements | None) -> Outcome:
         """Advance to ``now``; see :class:`heila_mosaik.actors.base.Actor`."""
@@ -111,7 +117,15 @@ class Mgms:
         for holding in list(self._book.holdings.values()):
             self._verify(now, holding)
         self._book.prune(now)
-        return self._out.outcome(self._wake(now))
+        later = self._without_grid(now)
+        wake = self._wake(now)
+        return self._out.outcome(wake if later is None else min(later, wake or later))
+
+    def _without_grid(self, now: datetime) -> datetime | None:
+        """Look after the island; returns when to look again."""
+        if self._island is None:
+            return None
+        return self._island.step(now, self.settings.breaker, self._closed, self._envelopes, self._latest, self._out)
 
     def _reserve(self, now: datetime, reserve: ReserveNotification) -> None:
         """Enter a reserve and plan for it soon; a frequency reserve is handed to the sites."""
@@ -130,6 +144,8 @@ class Mgms:
     def _take(self, now: datetime, body: object) -> None:
         if isinstance(body, Measurements):
             self._measured(body)
+        elif isinstance(body, ControlSignal) and self._island is not None:
+            self._island.order(now, body, self.settings.breaker, self._out)
         elif isinstance(body, WeatherForecast):
             self._expects.weather = body
             if self.settings.distributed:
@@ -161,6 +177,8 @@ class Mgms:
                 continue
             if name == self.settings.breaker and quantity is Quantity.BREAKER:
                 self._breaker(value >= 0.5)
+            elif name == self.settings.breaker and quantity is Quantity.PRESENCE and self._island is not None:
+                self._island.presence(seen.at, value >= 0.5)
             elif name in resources:
                 self._latest.setdefault(name, {})[quantity] = value
                 if quantity is Quantity.STATE_OF_CHARGE:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from heila_mosaik.actors.mgms_fcr import FcrSettings
+from heila_mosaik.actors.mgms_island import IslandSettings
 from heila_mosaik.domain.flexibility import FlexibilitySettings
 from heila_mosaik.domain.quantities import Product
 from heila_mosaik.domain.resources import ResourceSpec
@@ -44,6 +45,7 @@ class MgmsSettings:
         typical: Daily load shape known beforehand, by resource, relative to its rating. [1]
         flexibility: How carefully flexibility is promised.
         fcr: Part in the reserve market; ``None``: none.
+        island: How it behaves without the grid; ``None``: it does nothing about it.
     """
 
     microgrid: str
@@ -73,3 +75,4 @@ class MgmsSettings:
     typical: Mapping[str, Sequence[float]] = field(default_factory=dict)
     flexibility: FlexibilitySettings = field(default_factory=FlexibilitySettings)
     fcr: FcrSettings | None = None
+    island: IslandSettings | None = None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from heila_mosaik.domain.quantities import FloatArray, IntArray
+from heila_mosaik.domain.quantities import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,7 @@ class Branches:
         from_bus: Position of the from (high-voltage) bus. (n,)
         to_bus: Position of the to (low-voltage) bus. (n,)
         max_loading_percent: Limit. [%] (n,)
+        in_service: Service state when the grid was read. (n,)
     """
 
     ids: IntArray
@@ -48,6 +49,30 @@ class Branches:
     from_bus: IntArray
     to_bus: IntArray
     max_loading_percent: FloatArray
+    in_service: BoolArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switches:
+    """Switches between two buses or at one end of a line or transformer.
+
+    Attributes:
+        ids: pandapower index. (n,)
+        names: Name. (n,)
+        kind: ``bus``, ``line`` or ``trafo``: what is at the other side. (n,)
+        bus: Position of the bus. (n,)
+        other: Position of the other bus, the line or the transformer. (n,)
+        closed: Position when the grid was read. (n,)
+        breaker: Whether it can interrupt a fault (type ``CB``). (n,)
+    """
+
+    ids: IntArray
+    names: tuple[str, ...]
+    kind: tuple[str, ...]
+    bus: IntArray
+    other: IntArray
+    closed: BoolArray
+    breaker: BoolArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +88,7 @@ class Network:
         v_max_pu: Highest allowed voltage. [pu] (n_bus,)
         xy: Position on the map, NaN where unknown. (n_bus, 2)
         lines, trafos: Branches (three-winding transformers are in ``trafos3w``, ends hv/lv).
+        switches: Switches; those of three-winding transformers are left out.
         loads, sgens, storages, gens, ext_grids: Appliances.
     """
 
@@ -76,6 +102,7 @@ class Network:
     lines: Branches
     trafos: Branches
     trafos3w: Branches
+    switches: Switches
     loads: Appliances
     sgens: Appliances
     storages: Appliances

@@ -38,6 +38,8 @@ class Quantity(StrEnum):
     BREAKER = "closed"
     TAP = "tap_pos"
     FREQUENCY = "f_hz"
+    PRESENCE = "energised"
+    FAULT = "fault"
 
 
 class Quality(StrEnum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -29,10 +29,19 @@ _COLUMNS = {
 }
 _EXACT = (Quantity.BREAKER, Quantity.TAP)
 _EXACT_SIGMA = 1e-3
+_NEEDS_VOLTAGE = ("vm_pu",)
+_KINDS = {
+    "switch": Quantity.BREAKER,
+    "load": Quantity.BREAKER,
+    "sgen": Quantity.BREAKER,
+    "ext_grid": Quantity.BREAKER,
+    "line": Quantity.FAULT,
+}
 
 
 def _position_kind(element: str) -> Quantity:
-    return Quantity.BREAKER if element.startswith("switch.") else Quantity.TAP
+    table = element.partition(".")[0]
+    return _KINDS.get(table, Quantity.TAP)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +59,20 @@ class MeasurementPoint:
     quantity: Quantity
     relative: float = 0.01
     absolute: float = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositionPoints:
+    """Positions reported; exact, and repeated until acknowledged, so that none is lost.
+
+    Attributes:
+        cyclic: Sent with every message: ``switch.3``, ``trafo.0``, ``shunt.1``.
+        spontaneous: Sent when they change (spontaneous transmission of IEC 60870-5-104) and all together every hour
+            (general interrogation): further switches, and fault passage indicators as ``line.7``.
+    """
+
+    cyclic: tuple[str, ...] = ()
+    spontaneous: tuple[str, ...] = ()
 
 
 def standard_points(
@@ -100,8 +123,7 @@ class MeasurementModel:
         period_s: Time between calls of :meth:`measure`. [s]
         dropout: Chance that a value does not arrive; the last one is then repeated as questionable. [1]
         hold_s: A value repeated for longer is reported missing. [s]
-        positions: Switches, taps and capacitor banks whose position is reported (``switch.3``, ``trafo.0``,
-            ``shunt.1``); exact, and repeated until acknowledged, so that none is lost.
+        positions: What is reported of switches, taps and capacitor banks.
     """
 
     def __init__(
@@ -115,19 +137,21 @@ class MeasurementModel:
         period_s: float = 60.0,
         dropout: float = 0.0,
         hold_s: float = 900.0,
-        positions: tuple[str, ...] = (),
+        positions: PositionPoints | None = None,
     ) -> None:
         self.points, self.source, self.delay_s, self.dropout, self.hold_s = points, source, delay_s, dropout, hold_s
         self._rng = rng
         self._wait_s = (delay_s // period_s) * period_s
-        self._positions = positions
-        self._elements = tuple(point.element for point in points) + positions
-        self._quantities = tuple(point.quantity for point in points) + tuple(map(_position_kind, positions))
+        reported = positions or PositionPoints()
+        self._positions = positions_cyclic = reported.cyclic
+        self._elements = tuple(point.element for point in points) + positions_cyclic
+        self._quantities = tuple(point.quantity for point in points) + tuple(map(_position_kind, positions_cyclic))
         self._noisy = np.array([point.quantity not in _EXACT for point in points])
         self._relative = np.array([point.relative for point in points]) * self._noisy
         self._absolute = np.array([point.absolute for point in points])
         self._columns, self._handed = _attach(network, points)
         self._queue: deque[tuple[datetime, FloatArray, FloatArray]] = deque()
+        self._changes = Spontaneous(reported.spontaneous)
         self._values = np.full(len(self._elements), np.nan)
         self._sigmas = np.ones(len(self._elements))
         self._taken: list[datetime | None] = [None] * len(self._elements)
@@ -156,6 +180,9 @@ class MeasurementModel:
         true = np.full(len(self.points), np.nan)
         for name, rows, places in self._columns:
             true[rows] = getattr(state, name)[places]
+            if state.converged and name not in _NEEDS_VOLTAGE:
+                # the meter of a dead feeder reads no power and no current
+                true[rows] = np.nan_to_num(true[rows])
         for position in self._handed:
             true[position] = (handed or {}).get((self._elements[position], self._quantities[position]), np.nan)
         sigma = np.maximum(self._relative * np.abs(np.nan_to_num(true)), self._absolute)
@@ -165,7 +192,8 @@ class MeasurementModel:
         at = [(positions or {}).get(element, np.nan) for element in self._positions]
         self._queue.append((now, np.append(measured, at), np.append(sigma, np.full(len(at), _EXACT_SIGMA))))
         self._receive(now)
-        return self._message(now)
+        found = self._message(now)
+        return self._changes.append(found, now, positions or {}, self._wait_s)
 
     def _receive(self, now: datetime) -> None:
         """Take what is older than the delay off the line."""
@@ -195,6 +223,43 @@ class MeasurementModel:
             sigmas=tuple(self._sigmas.tolist()),
             qualities=tuple(qualities),
             ages_s=tuple(ages),
+        )
+
+
+class Spontaneous:
+    """Switches and indicators reported when they change."""
+
+    def __init__(self, elements: tuple[str, ...]) -> None:
+        self._elements = elements
+        self._told: dict[str, float] = {}
+        self._hour: datetime | None = None
+        self._queue: deque[tuple[datetime, dict[str, float]]] = deque()
+
+    def append(
+        self, measured: Measurements, now: datetime, positions: Mapping[str, float], wait_s: float
+    ) -> Measurements:
+        """``measured`` with what has changed by now less ``wait_s`` added."""
+        if not self._elements:
+            return measured
+        self._queue.append((now, {element: positions.get(element, 0.0) for element in self._elements}))
+        news: dict[str, float] = {}
+        while self._queue and (now - self._queue[0][0]).total_seconds() >= wait_s:
+            _at, seen = self._queue.popleft()
+            hour = now.replace(minute=0, second=0, microsecond=0)
+            whole, self._hour = self._hour != hour, hour
+            news |= seen if whole else {k: v for k, v in seen.items() if self._told.get(k) != v}
+            self._told = seen
+        if not news:
+            return measured
+        count = len(news)
+        return replace(
+            measured,
+            elements=(*measured.elements, *news),
+            quantities=(*measured.quantities, *map(_position_kind, news)),
+            values=(*measured.values, *news.values()),
+            sigmas=(*measured.sigmas, *(0.0,) * count),
+            qualities=(*measured.qualities, *(Quality.GOOD,) * count),
+            ages_s=(*measured.ages_s, *(0.0,) * count),
         )
 
 

@@ -21,11 +21,13 @@ class MicrogridConnection:
         name: Name of the microgrid.
         bus: pandapower index of the bus it hangs on.
         resources: (name, table ``load|sgen|storage``, rated power [MVA]) of each resource.
+        former: Storage that can hold an island; it gets an external grid, out of service until it does. Empty: none.
     """
 
     name: str
     bus: int
     resources: tuple[tuple[str, str, float], ...]
+    former: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +38,13 @@ class AttachedMicrogrid:
         bus: Index of the new bus.
         switch: Index of the breaker at the point of common coupling.
         elements: (table, index) of each resource.
+        former: Index of the external grid that stands for the grid-forming storage, -1 without.
     """
 
     bus: int
     switch: int
     elements: dict[str, tuple[str, int]]
+    former: int = -1
 
 
 def attach_microgrid(net: Any, spec: MicrogridConnection) -> AttachedMicrogrid:
@@ -82,4 +86,7 @@ def attach_microgrid(net: Any, spec: MicrogridConnection) -> AttachedMicrogrid:
             create = pp.create_load if table == "load" else pp.create_sgen
             index = create(net, bus, p_mw=0.0, q_mvar=0.0, sn_mva=sn_mva, name=name)
         elements[name] = (table, int(index))
-    return AttachedMicrogrid(bus=bus, switch=int(switch), elements=elements)
+    former = -1
+    if spec.former:
+        former = int(pp.create_ext_grid(net, bus, vm_pu=1.0, name=spec.former, in_service=False))
+    return AttachedMicrogrid(bus=bus, switch=int(switch), elements=elements, former=former)

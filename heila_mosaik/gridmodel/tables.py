@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from heila_mosaik.domain.network import Appliances, Branches, GridInput, Network
+from heila_mosaik.domain.network import Appliances, Branches, GridInput, Network, Switches
 from heila_mosaik.domain.quantities import FloatArray, IntArray
 
+_SWITCH_KINDS = {"b": "bus", "l": "line", "t": "trafo"}
 APPLIANCE_TABLES = ("load", "sgen", "storage", "gen", "ext_grid")
 
 
@@ -65,6 +66,25 @@ def _branches(net: Any, kind: str, ends: tuple[str, str]) -> Branches:
         from_bus=bus_positions(net, table[ends[0]]),
         to_bus=bus_positions(net, table[ends[1]]),
         max_loading_percent=column(table, "max_loading_percent", 100.0),
+        in_service=table.in_service.to_numpy(bool),
+    )
+
+
+def _switches(net: Any) -> Switches:
+    table = net.switch[net.switch.et.isin(list(_SWITCH_KINDS))]
+    kind = tuple(_SWITCH_KINDS[et] for et in table.et)
+    places = {"bus": positions(net)} | {
+        name: {int(element): place for place, element in enumerate(net[name].index)} for name in ("line", "trafo")
+    }
+    types = table["type"] if "type" in table.columns else [None] * len(table)
+    return Switches(
+        ids=table.index.to_numpy(np.int64).copy(),
+        names=_names(table, "switch"),
+        kind=kind,
+        bus=bus_positions(net, table.bus),
+        other=np.asarray([places[k][int(e)] for k, e in zip(kind, table.element, strict=True)], np.int64),
+        closed=table.closed.to_numpy(bool),
+        breaker=np.asarray([text == "CB" for text in types], bool),
     )
 
 
@@ -93,6 +113,7 @@ def read_network(net: Any, name: str) -> Network:
         lines=_branches(net, "line", ("from_bus", "to_bus")),
         trafos=_branches(net, "trafo", ("hv_bus", "lv_bus")),
         trafos3w=_branches(net, "trafo3w", ("hv_bus", "lv_bus")),
+        switches=_switches(net),
         loads=_appliances(net, "load"),
         sgens=_appliances(net, "sgen"),
         storages=_appliances(net, "storage"),

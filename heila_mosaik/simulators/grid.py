@@ -7,7 +7,7 @@ vectors (one value per row of the pandapower table, in its order) to the ``Grid`
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import mosaik_api_v3
 import numpy as np
 
 from heila_mosaik.domain.network import GridState
+from heila_mosaik.domain.quantities import FloatArray
 from heila_mosaik.domain.voltvar.field import FieldUnits
 from heila_mosaik.errors import HeilaError, Problem, ProblemsError
 from heila_mosaik.gridmodel import compile_net
@@ -66,6 +67,9 @@ _SCALARS_OUT = (
     Attribute(name="positions", unit="", meaning="Position of each observed switch, tap or capacitor bank, by element"),
     Attribute(name="steps", unit="", meaning="Position of each observed tap changer and capacitor bank, in order"),
     Attribute(name="units", unit="MW, MVar", meaning="Consumption of each controlled unit by (element, quantity)"),
+    Attribute(name="load_supplied", unit="1", meaning="1 for loads in service at a bus with voltage, of all rows"),
+    Attribute(name="former_P[MW]", unit="MW", meaning="Consumption of each grid-forming storage, by name"),
+    Attribute(name="former_Q[MVar]", unit="MVar", meaning="The same, reactive"),
     Attribute(name="system", unit="", meaning="List of losses [MW], iterations and whether the step converged"),
 )
 _CONTROLS = Attribute(
@@ -77,7 +81,17 @@ _CONTROLS = Attribute(
 MODELS = (
     Model(
         name="Grid",
-        params=("net", "path", "on_divergence", "failed_folder", "breakers", "observed", "inverters", "curtailable"),
+        params=(
+            "net",
+            "path",
+            "on_divergence",
+            "failed_folder",
+            "breakers",
+            "observed",
+            "inverters",
+            "curtailable",
+            "formers",
+        ),
         attributes=(*_VECTORS_IN, _CONTROLS, *_VECTORS_OUT, *_SCALARS_OUT),
     ),
     Model(name="Bus", public=False, attributes=(_VM, _VA, _P_OUT, _Q_OUT)),
@@ -183,6 +197,8 @@ class GridSimulator(mosaik_api_v3.Simulator):
         self._given = self._engine.default_input()
         self._closed = {int(i): bool(c) for i, c in net.switch.closed.items()}
         self._commands = CommandQueue(params.get("breakers"))
+        rows = {int(element): row for row, element in enumerate(self._engine.network.ext_grids.ids)}
+        self._formers = {name: rows[element] for name, element in params.get("formers", {}).items()}
         self._observed = tuple(params.get("observed", ()))
         self._positions = positions(self._engine, self._observed)
         self._stepped = tuple(each for each in self._observed if not each.startswith("switch."))
@@ -192,6 +208,7 @@ class GridSimulator(mosaik_api_v3.Simulator):
         self._last: GridState = self._engine.solve(self._given)
         self._state = self._last
         self._lists: dict[str, list[Any]] = {}
+        self._special = self._scalars()
         self._where["Grid-0"] = ("Grid", 0, 0)
         return [{"eid": "Grid-0", "type": "Grid", "children": self._children()}]
 
@@ -282,6 +299,12 @@ class GridSimulator(mosaik_api_v3.Simulator):
         else:
             getattr(self._given, _GIVEN[kind, name])[place] = value
 
+    def _supplied(self) -> list[float]:
+        loads = self._engine.network.loads
+        on = np.asarray([self._engine.in_service("load", int(load)) for load in loads.ids], bool)
+        supplied: list[float] = (on & np.isfinite(self._state.vm_pu[loads.bus])).astype(float).tolist()
+        return supplied
+
     def _diverged(self, time: int, state: GridState) -> GridState:
         """Count, save the first case, follow the policy; returns the state that counts as the last good one."""
         self.diverged_count += 1
@@ -313,23 +336,27 @@ class GridSimulator(mosaik_api_v3.Simulator):
         return self._lists[field][place]
 
     def _get_grid(self, name: str) -> Any:
-        state = self._state
-        match name:
-            case "losses[MW]":
-                return state.losses_mw
-            case "state":
-                return state
-            case "positions" | "steps" | "units":
-                return self._get_field(name)
-            case "system":
-                return [state.losses_mw, float(state.iterations), float(self._converged)]
-            case "converged" | "diverged_count":
-                return self._converged if name == "converged" else self.diverged_count
+        if name in self._special:
+            return self._special[name]()
         source = self._state if name in _OUTPUTS else self._applied
         return getattr(source, _OUTPUTS.get(name) or _GIVEN["Grid", name]).tolist()
 
-    def _get_field(self, name: str) -> Any:
-        """What stands in the field: positions and controlled units."""
-        if name == "units":
-            return self._units.measured(self._applied) if self._units is not None else {}
-        return dict(self._positions) if name == "positions" else [self._positions[each] for each in self._stepped]
+    def _fed(self, column: FloatArray) -> dict[str, float]:
+        """Consumption of each grid-forming storage."""
+        return {name: 0.0 - float(np.nan_to_num(column[row])) for name, row in self._formers.items()}
+
+    def _scalars(self) -> dict[str, Callable[[], Any]]:
+        """Outputs of the grid that are no column of a table."""
+        return {
+            "losses[MW]": lambda: self._state.losses_mw,
+            "converged": lambda: self._converged,
+            "diverged_count": lambda: self.diverged_count,
+            "state": lambda: self._state,
+            "positions": lambda: dict(self._positions),
+            "load_supplied": self._supplied,
+            "former_P[MW]": lambda: self._fed(self._state.ext_p_mw),
+            "former_Q[MVar]": lambda: self._fed(self._state.ext_q_mvar),
+            "steps": lambda: [self._positions[each] for each in self._stepped],
+            "units": lambda: self._units.measured(self._applied) if self._units is not None else {},
+            "system": lambda: [self._state.losses_mw, float(self._state.iterations), float(self._converged)],
+        }

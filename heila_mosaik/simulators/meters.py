@@ -55,12 +55,14 @@ class Terminals:
         row: Row of each resource in its table. (n,)
         sizes: Number of rows of each table.
         breakers: Switch (pandapower id) behind each breaker's name.
+        presence: Whether breakers have a voltage presence indicator on the side of the grid (IEC 61243-5).
     """
 
     table: tuple[str, ...]
     row: tuple[int, ...]
     sizes: Mapping[str, int]
     breakers: Mapping[str, int] = field(default_factory=dict)
+    presence: bool = False
 
     def vectors(self, name: str, powers: Sequence[float]) -> dict[str, list[float]]:
         """Bulk vectors ``<table>_<name>`` in pandapower's sign, zero where nothing of ours sits."""
@@ -74,7 +76,8 @@ class Meters(SingleEntity):
     """Meters of the microgrids.
 
     Entity ``Meters``: inputs ``P[MW]``, ``Q[MVar]``, ``soc[%]``, ``P_min[MW]``, ``P_max[MW]`` (lists over resources)
-    ``positions`` (mapping from ``switch.N`` to 1 closed or 0 open; without it breakers count as closed) and ``f[Hz]``;
+    ``positions`` (mapping from ``switch.N`` to 1 closed or 0 open; without it breakers count as closed), ``f[Hz]`` and
+    ``forming`` (names of the storages the grid carries as sources of an island; left out of its bulk vectors);
     outputs ``measurements`` (mapping from controller to
     :class:`~heila_mosaik.domain.information.Measurements`), ``pcc_P[MW]`` and ``pcc_Q[MVar]`` (list over microgrids),
     ``pcc`` (mapping from (microgrid, quantity) to value) and ``load_P[MW]`` ... ``storage_Q[MVar]`` for the grid.
@@ -127,7 +130,17 @@ class Meters(SingleEntity):
         self._out: dict[str, Any] = {}
         self._count = 0
         vectors = [f"{table}_{name}" for table in terminals.sizes for name in _METERED]
-        attrs = [*_COLUMNS, "positions", "f[Hz]", "measurements", "pcc_P[MW]", "pcc_Q[MVar]", "pcc", *vectors]
+        attrs = [
+            *_COLUMNS,
+            "positions",
+            "f[Hz]",
+            "forming",
+            "measurements",
+            "pcc_P[MW]",
+            "pcc_Q[MVar]",
+            "pcc",
+            *vectors,
+        ]
         return self.offer(attrs)
 
     def step(self, time: int, inputs: dict[str, Any], max_advance: int) -> int:  # noqa: ARG002
@@ -139,6 +152,8 @@ class Meters(SingleEntity):
             self._closed = found or {}
         for hertz in given.get("f[Hz]", {}).values():
             self._hz = hertz
+        forming = {name for names in given.get("forming", {}).values() for name in names or ()}
+        own = [0.0 if name in forming else 1.0 for name in self._resources] if forming else None
         self._count += 1
         p_mw, q_mvar = self._sums(columns["P[MW]"]), self._sums(columns["Q[MVar]"])
         pcc = {(name, Quantity.ACTIVE_POWER): p for name, p in zip(self._microgrids, p_mw, strict=True)}
@@ -148,8 +163,8 @@ class Meters(SingleEntity):
             "pcc_P[MW]": p_mw,
             "pcc_Q[MVar]": q_mvar,
             "pcc": pcc,
-            **self._terminals.vectors("P[MW]", columns["P[MW]"]),
-            **self._terminals.vectors("Q[MVar]", columns["Q[MVar]"]),
+            **self._terminals.vectors("P[MW]", _masked(columns["P[MW]"], own)),
+            **self._terminals.vectors("Q[MVar]", _masked(columns["Q[MVar]"], own)),
         }
         return self.following(time)
 
@@ -161,6 +176,8 @@ class Meters(SingleEntity):
         names = tuple(self._resources[p] for p in controller.positions for _ in _COLUMNS) + controller.breakers
         kinds = tuple(_COLUMNS.values()) * len(controller.positions)
         kinds += (Quantity.BREAKER,) * len(controller.breakers)
+        if self._terminals.presence:
+            names, kinds = names + controller.breakers, kinds + (Quantity.PRESENCE,) * len(controller.breakers)
         return ((*names, FREQUENCY_POINT), (*kinds, Quantity.FREQUENCY)) if self._frequency else (names, kinds)
 
     def _read(self, controller: Controller, columns: Mapping[str, Sequence[float]], at: datetime) -> Measurements:
@@ -174,7 +191,9 @@ class Meters(SingleEntity):
                 values.append(value + (sigma * next(draws) if name in _METERED else 0.0))
                 sigmas.append(sigma)
         values += [self._position(name) for name in controller.breakers]
-        sigmas += [0.0] * len(controller.breakers)
+        if self._terminals.presence:
+            values += [self._closed.get(f"live.{name}", 1.0) for name in controller.breakers]
+        sigmas += [0.0] * (len(values) - len(sigmas))
         if self._frequency:
             values.append(self._hz)
             sigmas.append(SIGMA_HZ)
@@ -199,3 +218,7 @@ class Meters(SingleEntity):
     def _position(self, breaker: str | None) -> float:
         """Position of a breaker, closed where the grid says nothing."""
         return self._closed.get(self._breakers.get(breaker or "", ""), 1.0)
+
+
+def _masked(values: Sequence[float], share: Sequence[float] | None) -> Sequence[float]:
+    return values if share is None else [value * part for value, part in zip(values, share, strict=True)]

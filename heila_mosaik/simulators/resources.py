@@ -10,7 +10,7 @@ Example:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,12 +18,22 @@ import mosaik_api_v3
 
 from heila_mosaik.domain.information import ControlSignal, Measurements
 from heila_mosaik.domain.quantities import Quality, Quantity
-from heila_mosaik.domain.resources import FREE, SPECS, Exogenous, Resource, ResourceSpec, Setpoint, make_resource
+from heila_mosaik.domain.resources import (
+    FREE,
+    SPECS,
+    Battery,
+    Exogenous,
+    Resource,
+    ResourceSpec,
+    Setpoint,
+    make_resource,
+)
 from heila_mosaik.domain.streams import stream
 from heila_mosaik.domain.timegrid import require_aware
 from heila_mosaik.errors import Problem, ProblemsError
 from heila_mosaik.simulators.base import Attribute, Model, combine, control_signal, meta
 
+UNSERVED = "unserved[MW]"
 OUTPUTS = ("P[MW]", "Q[MVar]", "soc[%]", "P_min[MW]", "P_max[MW]")
 TABLE = {
     attribute.name: attribute
@@ -50,6 +60,15 @@ TABLE = {
             meaning="Control signals, objects or JSON; the latest valid applies.",
             direction="in",
         ),
+        Attribute(name="dark", unit="", meaning="Names of the resources without voltage.", direction="in"),
+        Attribute(name="forming", unit="", meaning="Names of the storages that hold an island.", direction="in"),
+        Attribute(
+            name="former_P[MW]",
+            unit="MW",
+            meaning="Power each island took from its storage in the last step, by name.",
+            direction="in",
+        ),
+        Attribute(name="unserved[MW]", unit="MW", meaning="Power not supplied during the step, for want of voltage."),
         Attribute(name="P[MW]", unit="MW", meaning="Active power during the step, consumption positive."),
         Attribute(name="Q[MVar]", unit="MVar", meaning="Reactive power during the step."),
         Attribute(name="soc[%]", unit="%", meaning="State of charge at the end of the step; NaN without a store."),
@@ -105,6 +124,8 @@ class Fleet:
         self.profiles = tuple(str(getattr(spec, "profile", "")) for spec in specs.values())
         self._held: dict[str, list[ControlSignal]] = {name: [] for name in specs}
         self.columns: dict[str, list[float]] = {key: [math.nan] * len(specs) for key in OUTPUTS}
+        self.columns[UNSERVED] = [0.0] * len(specs)
+        self._disconnected: set[str] = set()
         self._elements = tuple(name for name in self.names for _ in MEASURED)
         self._quantities = MEASURED * len(self.names)
         self._zeros = (0.0,) * len(self._elements)
@@ -113,7 +134,10 @@ class Fleet:
         """Hold set points; a later one covers earlier ones for its time.  Unknown targets belong to others."""
         for signal in signals:
             held = self._held.get(signal.target)
-            if held is not None:
+            if held is not None and signal.closed is not None:
+                # a contactor keeps its position; it has no set point that ends
+                (self._disconnected.discard if signal.closed else self._disconnected.add)(signal.target)
+            elif held is not None:
                 held[:] = [old for old in held if old.stop > signal.stop or old.start < signal.start]
                 held.append(signal)
 
@@ -128,20 +152,59 @@ class Fleet:
                 return signal.p_mw, signal.q_mvar
         return FREE
 
-    def step(self, now: datetime, dt_s: float, sun: float, air: float, profiles: list[float | None] | None) -> None:
-        """Advance all resources over ``[now, now + dt_s)``."""
-        weather = Exogenous(temperature_c=air, irradiance_w_per_m2=sun)
+    def settle(self, powers: Mapping[str, float], dt_s: float) -> None:
+        """Book what grid-forming storages gave in the last step, by name. [MW]"""
+        for model in self.models:
+            power = powers.get(model.name, 0.0)
+            if power and isinstance(model, Battery):
+                model.settle(power, dt_s)
+
+    def step(
+        self,
+        now: datetime,
+        dt_s: float,
+        sun: float,
+        air: float,
+        profiles: list[float | None] | None,
+        *,
+        dark: Collection[str] = (),
+        forming: Mapping[str, float] | None = None,
+    ) -> None:
+        """Advance all resources over ``[now, now + dt_s)``.
+
+        Args:
+            now: Start of the step.
+            dt_s: Its length. [s]
+            sun: Irradiance. [W/m2]
+            air: Air temperature. [°C]
+            profiles: Profile value of each resource.
+            dark: Resources without voltage.
+            forming: Storages that hold an island, with the power they gave in the last step: what they report, because
+                this step's is known when the grid has been solved. [MW]
+        """
+        forming = forming or {}
+        out = {*dark, *self._disconnected}
+        calm = Exogenous(temperature_c=air, irradiance_w_per_m2=sun)
         after = now + timedelta(seconds=dt_s)
         rows = []
         for position, (name, model) in enumerate(zip(self.names, self.models, strict=True)):
             value = profiles[position] if profiles is not None else None
-            own = weather
+            own = calm
             if value is not None and not math.isnan(value):
                 own = Exogenous(temperature_c=air, irradiance_w_per_m2=sun, profile=value)
-            p_mw, q_mvar = model.step(now, dt_s, self._setpoint(name, now), own)
+            missed = 0.0
+            if name in forming:
+                model.step(now, dt_s, (0.0, 0.0), own)
+                p_mw, q_mvar = forming[name], 0.0
+            elif name in out:
+                missed = model.off(now, dt_s, own)
+                p_mw, q_mvar = 0.0, 0.0
+            else:
+                p_mw, q_mvar = model.step(now, dt_s, self._setpoint(name, now), own)
             low, high, _, _ = model.limits(after)
-            rows.append((p_mw, q_mvar, model.state().get("soc_percent", math.nan), low, high))
-        self.columns = {key: list(column) for key, column in zip(OUTPUTS, zip(*rows, strict=True), strict=True)}
+            rows.append((p_mw, q_mvar, model.state().get("soc_percent", math.nan), low, high, missed))
+        names = (*OUTPUTS, UNSERVED)
+        self.columns = {key: list(column) for key, column in zip(names, zip(*rows, strict=True), strict=True)}
 
     def measurements(self, source: str, at: datetime, number: int) -> Measurements:
         """Exact values of all resources as one object (add noise where it is wanted)."""
@@ -231,7 +294,11 @@ class Simulator(mosaik_api_v3.Simulator):
             self._last[eid] = (sun, air, profiles)
             for source in sorted(given.get("controls", {})):
                 fleet.take(control_signal(item) for item in given["controls"][source] or ())
-            fleet.step(now, self._step_size * self._resolution, sun, air, profiles)
+            dt_s = self._step_size * self._resolution
+            given_powers = _single("former_P[MW]", given, {})
+            fleet.settle(given_powers, dt_s)
+            forming = {name: given_powers.get(name, 0.0) for name in _single("forming", given, ())}
+            fleet.step(now, dt_s, sun, air, profiles, dark=_single("dark", given, ()), forming=forming)
         return int(time + self._step_size)
 
     def get_data(self, outputs: dict[str, list[str]]) -> dict[str, dict[str, Any]]:

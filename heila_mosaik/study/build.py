@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,9 @@ from heila_mosaik.actors.base import Actor
 from heila_mosaik.actors.dms import Dms
 from heila_mosaik.domain.network import GridEngine, Network
 from heila_mosaik.domain.streams import stream
-from heila_mosaik.domain.telemetry import MeasurementModel, standard_points
+from heila_mosaik.domain.telemetry import MeasurementModel, PositionPoints, standard_points
 from heila_mosaik.domain.voltvar.means import OwnMeans
+from heila_mosaik.errors import ProblemsError
 from heila_mosaik.gridmodel import compile_net
 from heila_mosaik.gridmodel.study_net import NetLimits, StudyNet, prepare_net, regulated
 from heila_mosaik.simulators.exchange import Exchange
@@ -22,9 +23,11 @@ from heila_mosaik.simulators.network import CommunicationNetwork
 from heila_mosaik.study.companies import GridKnowledge, make_companies
 from heila_mosaik.study.contracts import voltage_bands
 from heila_mosaik.study.environment import DsoForecast, Environment, injection_names, make_environment, own_rows
+from heila_mosaik.study.events_part import event_problems
 from heila_mosaik.study.gridfolder import GridFolder, load_grid_folder
-from heila_mosaik.study.microgrids import Plant, connections, make_plant
+from heila_mosaik.study.microgrids import Plant, charged, connections, make_plant
 from heila_mosaik.study.own_means import add_capacitors, functions_of, own_means
+from heila_mosaik.study.restoration import make_supply
 from heila_mosaik.study.schema import Scenario
 from heila_mosaik.study.transit import make_transit
 
@@ -64,6 +67,7 @@ def build_study(scenario: Scenario) -> Study:
         ProblemsError: With what is wrong in grid folder or series.
     """
     folder = load_grid_folder(scenario.grid_folder())
+    folder = replace(folder, microgrids=charged(folder.microgrids, scenario.microgrids.soc_start_percent))
     voltage_bands(scenario, folder.microgrids)
     limits = NetLimits(
         v_min_pu=scenario.limits.v_min_pu,
@@ -73,7 +77,7 @@ def build_study(scenario: Scenario) -> Study:
     )
     net = prepare_net(
         folder.net_path,
-        connections(folder.microgrids),
+        connections(folder.microgrids, islands=bool(scenario.events)),
         der_growth=scenario.growth.der,
         load_growth=scenario.growth.load,
         limits=limits,
@@ -82,6 +86,9 @@ def build_study(scenario: Scenario) -> Study:
     shunts = add_capacitors(scenario, net.net)
     plant = make_plant(folder.microgrids, scenario.microgrids.control, float(scenario.step_s))
     engine = compile_net(net.net, folder.name)
+    problems = event_problems(scenario.events, scenario.restoration, engine.network) if scenario.events else []
+    if problems:
+        raise ProblemsError(f"scenario {scenario.name}", problems)
     theirs = {f"{table}.{key}" for added in net.microgrids.values() for table, key in added.elements.values()}
     own = frozenset(f"sgen.{key}" for key in engine.network.sgens.ids.tolist()) - theirs
     return Study(
@@ -106,6 +113,7 @@ def terminals(study: Study) -> Terminals:
         row=tuple(rows[where[name][0]][where[name][1]] for name in study.plant.specs),
         sizes={kind: len(table.ids) for kind, table in tables.items()},
         breakers=breakers(study),
+        presence=bool(study.scenario.events),
     )
 
 
@@ -128,6 +136,25 @@ def units(study: Study) -> tuple[str, ...]:
     """Generating units under the DSO's control; they are metered."""
     inverters = [unit.element for unit in study.means.inverters]
     return tuple(dict.fromkeys([*inverters, *(unit.element for unit in study.means.curtailable)]))
+
+
+def _own(study: Study, table: str) -> set[int]:
+    """Elements of a table that belong to microgrids."""
+    return {element for kind, element in element_map(study).values() if kind == table}
+
+
+def spontaneous(study: Study) -> tuple[str, ...]:
+    """Switches, fault passage indicators and grid-forming storages that report by themselves."""
+    network = study.network
+    own = set(observed(study))
+    switches = [f"switch.{switch}" for switch in network.switches.ids.tolist()]
+    return (
+        *(switch for switch in switches if switch not in own),
+        *(f"line.{line}" for line in network.lines.ids.tolist()),
+        *(f"ext_grid.{added.former}" for added in study.net.microgrids.values() if added.former >= 0),
+        *(f"load.{load}" for load in network.loads.ids.tolist() if load not in _own(study, "load")),
+        *(f"sgen.{sgen}" for sgen in network.sgens.ids.tolist() if sgen not in _own(study, "sgen")),
+    )
 
 
 def measuring(study: Study) -> MeasurementModel:
@@ -156,7 +183,9 @@ def measuring(study: Study) -> MeasurementModel:
         delay_s=telemetry.delay_s,
         period_s=study.scenario.step_s,
         dropout=telemetry.dropout,
-        positions=observed(study),
+        positions=PositionPoints(
+            cyclic=observed(study), spontaneous=spontaneous(study) if study.scenario.events else ()
+        ),
     )
 
 
@@ -192,16 +221,22 @@ def make_actors(study: Study, *, flexibility: bool) -> tuple[tuple[Actor, ...], 
 
     Args:
         study: The study.
-        flexibility: Whether the DSO takes part.
+        flexibility: Whether the DSO takes part in the market; it restores supply after a fault in any case.
     """
+    islands = flexibility and study.scenario.restoration.microgrids
+    supply = make_supply(study, islands=islands)
+    known = _knowledge(study) if flexibility or supply is not None else None
+    if known is not None and supply is not None:
+        known = replace(known, restoration=supply.restoration, trade=flexibility)
     return make_companies(
         study.scenario,
         study.folder.microgrids,
         study.plant,
         study.environment.truth,
-        _knowledge(study) if flexibility else None,
+        known,
         study.environment.typical,
-        functions_of(study.scenario, study.means),
+        functions_of(study.scenario, study.means) if flexibility else None,
+        supply,
     )
 
 
@@ -232,7 +267,7 @@ def make_exchange(study: Study, *, flexibility: bool) -> tuple[Exchange, Probes]
 
     Args:
         study: The study.
-        flexibility: Whether the DSO takes part.
+        flexibility: Whether the DSO takes part in the market.
     """
     actors, dms = make_actors(study, flexibility=flexibility)
     translate = make_transit(study.scenario.messages, [actor.name for actor in actors])

@@ -12,10 +12,12 @@ from heila_mosaik.actors.ams import Ams
 from heila_mosaik.actors.base import Actor
 from heila_mosaik.actors.dms import Dms
 from heila_mosaik.actors.dms_functions import FunctionSettings
+from heila_mosaik.actors.dms_restoration import RestorationSettings
 from heila_mosaik.actors.dms_settings import DmsSettings
 from heila_mosaik.actors.fmp import Fmp
 from heila_mosaik.actors.mgms import Mgms
 from heila_mosaik.actors.mgms_fcr import FcrSettings
+from heila_mosaik.actors.mgms_island import IslandSettings
 from heila_mosaik.actors.mgms_settings import MgmsSettings
 from heila_mosaik.actors.sau import Sau
 from heila_mosaik.actors.spp import ForecastError, Spp, Truth
@@ -60,6 +62,19 @@ def make_calendar(scenario: Scenario) -> MarketCalendar:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Supply:
+    """What companies do about an interruption of supply.
+
+    Attributes:
+        restoration: What the DMS does.
+        islands: What each microgrid does.
+    """
+
+    restoration: RestorationSettings
+    islands: Mapping[str, IslandSettings]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GridKnowledge:
     """What the DSO knows of its grid.
 
@@ -68,6 +83,8 @@ class GridKnowledge:
         names, bus, scale_mva: Injections. (n,)
         profile: Its forecast of them.
         locations: Bus position of each microgrid.
+        restoration: What it does about faults; ``None``: nothing.
+        trade: Whether it buys flexibility.
     """
 
     engine: GridEngine
@@ -76,6 +93,8 @@ class GridKnowledge:
     scale_mva: Sequence[float]
     profile: InjectionProfile
     locations: Mapping[str, int]
+    restoration: RestorationSettings | None = None
+    trade: bool = True
 
 
 def make_dms(
@@ -115,8 +134,9 @@ def make_dms(
         validity_s=max(900.0, 2.0 * dms.cycle_s),
         telemetry_limit_s=max(300.0, 2.0 * scenario.step_s),
         record_every_s=max(900, dms.cycle_s),
+        trade=known.trade,
     )
-    return Dms(settings, known.engine, knowledge, calendar, functions=functions)
+    return Dms(settings, known.engine, knowledge, calendar, functions=functions, restoration=known.restoration)
 
 
 def _fcr(scenario: Scenario, calendar: MarketCalendar) -> FcrSettings | None:
@@ -144,6 +164,7 @@ def make_mgms(
     plant: Plant,
     typical: Mapping[str, Sequence[float]],
     calendar: MarketCalendar,
+    supply: Supply | None = None,
 ) -> Mgms:
     """The MGMS of one microgrid."""
     controllers = plant.controller_of()
@@ -165,6 +186,7 @@ def make_mgms(
         baseline_method=scenario.microgrids.baseline_method,
         typical={name: typical[name] for name in names if name in typical},
         fcr=_fcr(scenario, calendar),
+        island=supply.islands.get(part.name) if supply is not None else None,
     )
     return Mgms(f"mgms_{part.name}", settings)
 
@@ -188,10 +210,12 @@ def make_companies(
     known: GridKnowledge | None,
     typical: Mapping[str, Sequence[float]],
     functions: FunctionSettings | None = None,
+    supply: Supply | None = None,
 ) -> tuple[tuple[Actor, ...], Dms | None]:
     """All actors of a study in the order in which they act at equal times, and the DMS among them.
 
-    Without flexibility the DSO takes no part: microgrids plan and offer just the same, and nobody buys.
+    Without flexibility the DSO takes no part: microgrids plan and offer just the same, and nobody buys.  In a study
+    with faults it restores supply all the same.
     """
     calendar = make_calendar(scenario)
     market = scenario.market
@@ -219,7 +243,7 @@ def make_companies(
         spp,
         *((Sau(),) if dms is not None else ()),
         *plant.fields,
-        *(make_mgms(scenario, part, plant, typical, calendar) for part in microgrids),
+        *(make_mgms(scenario, part, plant, typical, calendar, supply) for part in microgrids),
         ams,
         *((dms,) if dms is not None else ()),
         *((make_tso(scenario, calendar),) if scenario.reserves.enabled else ()),

@@ -15,6 +15,9 @@ from heila_mosaik.domain.resources import SPECS, ResourceSpec
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=60)]
 
 
+_PRIORITY = {"load": 1, "shiftable_load": 2, "ev": 3, "heat_pump": 3}
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=False)
 
@@ -27,6 +30,14 @@ class _Resource(_Part):
         description="Customer energy management system, or a protection and control device of its own."
     )
     wear_eur_per_mwh: float | None = Field(default=None, ge=0.0, description="Cost of moved energy. [EUR/MWh]")
+    priority: int | None = Field(
+        default=None, ge=1, le=9, description="Priority when the microgrid is an island, 1 first; default by type."
+    )
+
+    @property
+    def island_priority(self) -> int:
+        """Priority in an island: what is stated, else plain load before what can wait."""
+        return self.priority or _PRIORITY.get(str(getattr(self, "type")), 2)  # noqa: B009
 
     def spec(self) -> ResourceSpec:
         """Specification for the resource model.
@@ -34,7 +45,9 @@ class _Resource(_Part):
         Raises:
             ProblemsError: If limits contradict each other.
         """
-        values = self.model_dump(exclude={"name", "managed_by", "type", "v2g"}, exclude_none=True)
+        values = self.model_dump(
+            exclude={"name", "managed_by", "type", "v2g", "grid_forming", "priority"}, exclude_none=True
+        )
         return SPECS[str(getattr(self, "type"))](**values)  # noqa: B009
 
 
@@ -51,6 +64,7 @@ class BatteryPart(_Resource):
     efficiency_charge: float = Field(default=0.95, description="Stored per drawn energy. [1]")
     efficiency_discharge: float = Field(default=0.95, description="Fed per withdrawn energy. [1]")
     self_discharge_percent_per_h: float = Field(default=0.005, description="Loss of the content. [%/h]")
+    grid_forming: bool = Field(default=False, description="Whether it can hold voltage and frequency of an island.")
 
 
 class PvPart(_Resource):

@@ -11,7 +11,7 @@ from heila_mosaik.actors.ied import Ied
 from heila_mosaik.domain.resources import BatterySpec, EvSpec, LoadSpec, PvSpec, ResourceSpec
 from heila_mosaik.gridmodel.microgrids import TABLE_OF_KIND, MicrogridConnection
 from heila_mosaik.simulators.meters import Controller
-from heila_mosaik.study.microgrid_file import MicrogridPart, ResourcePart
+from heila_mosaik.study.microgrid_file import BatteryPart, MicrogridPart, ResourcePart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +61,36 @@ def rating_mva(spec: ResourceSpec) -> float:
     return p_max_mw or float(getattr(spec, "p_mw", 0.0))
 
 
-def connections(microgrids: Sequence[MicrogridPart]) -> tuple[MicrogridConnection, ...]:
-    """Connection of each microgrid to the grid."""
+def charged(microgrids: Sequence[MicrogridPart], percent: float | None) -> tuple[MicrogridPart, ...]:
+    """Microgrids whose batteries start at ``percent``, as far as their bands allow; ``None`` changes nothing."""
+    if percent is None:
+        return tuple(microgrids)
+
+    def start(part: ResourcePart) -> ResourcePart:
+        if not isinstance(part, BatteryPart):
+            return part
+        inside = min(max(percent, part.soc_min_percent), part.soc_max_percent)
+        return part.model_copy(update={"soc_start_percent": inside})
+
+    return tuple(
+        part.model_copy(update={"resources": tuple(start(resource) for resource in part.resources)})
+        for part in microgrids
+    )
+
+
+def former(microgrid: MicrogridPart) -> str:
+    """Name of the storage that can hold an island, the largest where there are several; empty without."""
+    able = [part for part in microgrid.resources if isinstance(part, BatteryPart) and part.grid_forming]
+    return max(able, key=lambda part: (part.s_max_mva, part.name)).name if able else ""
+
+
+def connections(microgrids: Sequence[MicrogridPart], *, islands: bool = False) -> tuple[MicrogridConnection, ...]:
+    """Connection of each microgrid to the grid.
+
+    Args:
+        microgrids: Microgrids of the grid folder.
+        islands: Whether the study may have islands; only then the grid model carries grid-forming storages.
+    """
     return tuple(
         MicrogridConnection(
             name=microgrid.name,
@@ -71,6 +99,7 @@ def connections(microgrids: Sequence[MicrogridPart]) -> tuple[MicrogridConnectio
                 (part.name, TABLE_OF_KIND.get(part.type, "load"), rating_mva(specification(part)))
                 for part in microgrid.resources
             ),
+            former=former(microgrid) if islands else "",
         )
         for microgrid in microgrids
     )

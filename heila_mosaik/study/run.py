@@ -15,6 +15,7 @@ from heila_mosaik.simulators.exchange import Exchange
 from heila_mosaik.study.build import Probes, Study, build_study, make_exchange, measuring, observed, terminals
 from heila_mosaik.study.contracts import voltage_bands
 from heila_mosaik.study.frequency import make_frequency
+from heila_mosaik.study.gear import gear, resource_buses
 from heila_mosaik.study.loader import dump_scenario
 from heila_mosaik.study.microgrids import make_plant
 from heila_mosaik.study.progress import Progress
@@ -106,6 +107,7 @@ def _run(
     absent = [] if flexibility else ["estimate_vm_pu"]
     absent += [] if frequency is not None else ["frequency_hz"]
     absent += [] if fresh.means.devices else ["device_position"]
+    absent += [] if scenario.events else ["load_supplied", "resource_unserved_mw"]
     wanted = [name for name in scenario.results.record if name not in absent]
 
     def tick(now: datetime) -> None:
@@ -129,7 +131,9 @@ def _run(
             observed=observed(fresh),
             frequency_hz=frequency,
             means=fresh.means,
-            measuring=measuring(fresh) if flexibility else None,
+            gear=gear(fresh, islands=flexibility and scenario.restoration.microgrids),
+            buses=resource_buses(fresh),
+            measuring=measuring(fresh) if flexibility or scenario.events else None,
             exchange=exchange,
             probes=probes,
             sink=store,
@@ -158,7 +162,8 @@ def _columns(study: Study) -> dict[str, list[str]]:
     tables = {"load": network.loads, "sgen": network.sgens, "storage": network.storages, "ext": network.ext_grids}
     for kind, table in tables.items():
         columns[f"{kind}_p_mw"] = columns[f"{kind}_q_mvar"] = ids(table.ids)
-    for name in ("resource_p_mw", "resource_q_mvar", "resource_soc_percent"):
+    columns["load_supplied"] = ids(network.loads.ids)
+    for name in ("resource_p_mw", "resource_q_mvar", "resource_soc_percent", "resource_unserved_mw"):
         columns[name] = list(study.plant.specs)
     return columns
 

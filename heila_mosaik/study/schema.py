@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
+from heila_mosaik.study.events_part import FaultPart, Restoration, order_problem
 from heila_mosaik.study.network_part import Network
 from heila_mosaik.study.own_part import OwnMeansPart, PeakPart, VoltVarPart
 from heila_mosaik.study.reserves_part import Reserves
@@ -44,6 +45,8 @@ Table = Literal[
     "pcc_p_mw",
     "frequency_hz",
     "device_position",
+    "load_supplied",
+    "resource_unserved_mw",
 ]
 
 
@@ -240,6 +243,9 @@ class Microgrids(Part):
     voltage_bands: dict[str, VoltageBand] = Field(
         default_factory=dict, description="Contracted voltage by microgrid; goes before the grid folder's."
     )
+    soc_start_percent: float | None = Field(
+        default=None, ge=0.0, le=100.0, description="State of charge of batteries at the start, within their band. [%]"
+    )
 
 
 class Spp(Part):
@@ -297,6 +303,8 @@ class Scenario(Part):
     reserves: Reserves = Field(default_factory=Reserves)
     series: SeriesFiles = Field(default_factory=SeriesFiles)
     results: Results = Field(default_factory=Results)
+    events: tuple[FaultPart, ...] = Field(default=(), description="What happens to the grid: faults and their repair.")
+    restoration: Restoration = Field(default_factory=Restoration)
 
     _folder: Path = PrivateAttr(default_factory=Path)
 
@@ -311,6 +319,9 @@ class Scenario(Part):
             raise ValueError(f"the period of {seconds:g} s is no multiple of step_s {self.step_s}")
         if self.flexibility and self.dms.cycle_s % self.step_s:
             raise ValueError(f"dms.cycle_s {self.dms.cycle_s} is no multiple of step_s {self.step_s}")
+        wrong = order_problem(self.events, self.start_utc, self.stop_utc)
+        if wrong:
+            raise ValueError(wrong)
         return self
 
     @property

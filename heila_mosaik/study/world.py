@@ -13,6 +13,7 @@ from typing import Any
 from heila_mosaik.domain.profiles import Follower, ProfileTable
 from heila_mosaik.domain.quantities import FloatArray
 from heila_mosaik.domain.resources import ResourceSpec
+from heila_mosaik.domain.switchgear import Former, Switchgear
 from heila_mosaik.domain.telemetry import MeasurementModel
 from heila_mosaik.domain.voltvar.means import OwnMeans
 from heila_mosaik.simulators.exchange import Exchange
@@ -26,6 +27,7 @@ SIMULATORS: dict[str, Any] = {
     "Meters": {"python": "heila_mosaik.simulators.meters:Meters"},
     "Grid": {"python": "heila_mosaik.simulators.grid:GridSimulator"},
     "Frequency": {"python": "heila_mosaik.simulators.frequency:Frequency"},
+    "Switchgear": {"python": "heila_mosaik.simulators.switchgear:SwitchgearSimulator"},
     "Telemetry": {"python": "heila_mosaik.simulators.telemetry:Telemetry"},
     "ActorHost": {"python": "heila_mosaik.simulators.actor:ActorHost"},
     "Recorder": {"python": "heila_mosaik.simulators.recorder:Recorder"},
@@ -49,6 +51,23 @@ _RESOURCE_TABLES = {"resource_p_mw": "P[MW]", "resource_q_mvar": "Q[MVar]", "res
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Gear:
+    """Switchgear of a study.
+
+    Attributes:
+        machine: Its state machine.
+        formers: Storages that can hold an island.
+        loads: Whether the study looks at supply: records which loads are supplied and how much is not.
+        appliances: Loads and generators with a switch of their own, ``load.4``.
+    """
+
+    machine: Switchgear
+    formers: tuple[Former, ...] = ()
+    loads: bool = False
+    appliances: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """Everything a run is made of, in process.
 
@@ -68,6 +87,8 @@ class Parts:
         observed: Switches, taps and capacitor banks whose positions are seen, as ``<table>.<id>``.
         frequency_hz: Frequency at every step; ``None`` if nobody measures it. [Hz] (steps,)
         means: The DSO's own means; its units follow its set points and their characteristic.
+        gear: Switches, protection and grid-forming storages.
+        buses: Bus position of each resource, in the order of ``specs``.
         measuring: Telemetry of the grid; ``None`` if nobody looks at it.
         exchange: Actors.
         probes: Series read from actors after each step, by table.
@@ -91,6 +112,8 @@ class Parts:
     observed: tuple[str, ...]
     frequency_hz: FloatArray | None
     means: OwnMeans
+    gear: Gear
+    buses: Mapping[str, int]
     measuring: MeasurementModel | None
     exchange: Exchange
     probes: Mapping[str, Callable[[], Sequence[float]]]
@@ -154,22 +177,29 @@ def _wire(world: Any, parts: Parts) -> None:
         observed=parts.observed,
         inverters=parts.means.inverters,
         curtailable=parts.means.curtailable,
+        formers={former.name: int(former.element.partition(".")[2]) for former in parts.gear.formers},
     )
+    gear = world.start(
+        "Switchgear",
+        gear=parts.gear.machine,
+        breakers=parts.terminals.breakers,
+        formers=parts.gear.formers,
+        buses=parts.buses,
+        appliances=parts.gear.appliances,
+        **clock,
+    ).Switchgear()
     recorder = world.start("Recorder", sink=parts.sink, tables=parts.tables, tick=parts.tick, **clock).Recorder()
     world.connect(profiles, resources, "exogenous")
     world.connect(resources, meters, "P[MW]", "Q[MVar]", "soc[%]", "P_min[MW]", "P_max[MW]")
     world.connect(profiles, grid, *parts.followers)
     world.connect(meters, grid, *(f"{table}_{q}" for table in parts.terminals.sizes for q in ("P[MW]", "Q[MVar]")))
-    world.connect(grid, meters, "positions", time_shifted=True, initial_data={"positions": {}})
-    for table, attr in _GRID_TABLES.items():
-        if table in parts.tables:
-            world.connect(grid, recorder, (attr, table))
-    for table, attr in _RESOURCE_TABLES.items():
-        if table in parts.tables:
-            world.connect(resources, recorder, (attr, table))
-    if "pcc_p_mw" in parts.tables:
-        world.connect(meters, recorder, ("pcc_P[MW]", "pcc_p_mw"))
-    host = _wire_actors(world, parts, resources, meters, grid, recorder)
+    world.connect(gear, grid, ("commands", "controls"))
+    world.connect(gear, meters, "positions")
+    world.connect(gear, resources, "dark")
+    if parts.gear.formers:
+        _wire_islands(world, gear, resources, meters, grid)
+    _wire_records(world, parts, (resources, meters, grid, gear), recorder)
+    host = _wire_actors(world, parts, (resources, meters, grid, gear), recorder)
     if parts.frequency_hz is not None:
         given = {"values_hz": parts.frequency_hz.tolist(), "receivers": ("tso",), **clock}
         frequency = world.start("Frequency", **given).Frequency()
@@ -179,7 +209,37 @@ def _wire(world: Any, parts: Parts) -> None:
             world.connect(frequency, recorder, ("row", "frequency_hz"))
 
 
-def _wire_actors(world: Any, parts: Parts, resources: Any, meters: Any, grid: Any, recorder: Any) -> Any:
+def _wire_records(world: Any, parts: Parts, plant: tuple[Any, Any, Any, Any], recorder: Any) -> None:
+    """Series tables of the plant."""
+    resources, meters, grid, gear = plant
+    for table, attr in _GRID_TABLES.items():
+        if table in parts.tables:
+            world.connect(grid, recorder, (attr, table))
+    for table, attr in _RESOURCE_TABLES.items():
+        if table in parts.tables:
+            world.connect(resources, recorder, (attr, table))
+    if parts.gear.loads:
+        for source, attr, table in ((grid, "load_supplied", ""), (resources, "unserved[MW]", "resource_unserved_mw")):
+            if (table or attr) in parts.tables:
+                world.connect(source, recorder, (attr, table or attr))
+        world.connect(gear, recorder, "records")
+    if "pcc_p_mw" in parts.tables:
+        world.connect(meters, recorder, ("pcc_P[MW]", "pcc_p_mw"))
+
+
+def _wire_islands(world: Any, gear: Any, resources: Any, meters: Any, grid: Any) -> None:
+    """Who holds voltage is known before the step, what it costs after it."""
+    last: dict[str, dict[str, float]] = {"former_P[MW]": {}, "former_Q[MVar]": {}}
+    world.connect(gear, resources, "forming")
+    world.connect(gear, meters, "forming")
+    world.connect(grid, gear, *last, time_shifted=True, initial_data=last)
+    world.connect(grid, resources, "former_P[MW]", time_shifted=True, initial_data={"former_P[MW]": {}})
+    limits: dict[str, list[float]] = {"P_min[MW]": [], "P_max[MW]": []}
+    world.connect(resources, gear, *limits, time_shifted=True, initial_data=limits)
+
+
+def _wire_actors(world: Any, parts: Parts, plant: tuple[Any, Any, Any, Any], recorder: Any) -> Any:
+    resources, meters, grid, gear = plant
     clock = {"start": parts.start, "step_s": parts.step_s}
     host = world.start("ActorHost", exchange=parts.exchange, probes=parts.probes, **clock).Host()
     if parts.measuring is not None:
@@ -188,9 +248,10 @@ def _wire_actors(world: Any, parts: Parts, resources: Any, meters: Any, grid: An
         world.connect(meters, telemetry, "pcc")
         if parts.means.inverters or parts.means.curtailable:
             world.connect(grid, telemetry, ("units", "pcc"))
+        world.connect(gear, telemetry, "positions")
         world.connect(telemetry, host, "measurements")
     world.connect(meters, host, "measurements")
     world.connect(host, resources, "controls", time_shifted=True, initial_data={"controls": []})
-    world.connect(host, grid, "controls", time_shifted=True, initial_data={"controls": []})
+    world.connect(host, gear, "controls", time_shifted=True, initial_data={"controls": []})
     world.connect(host, recorder, "deliveries", "records", *(name for name in parts.probes if name in parts.tables))
     return host

@@ -108,6 +108,8 @@ QUANTITIES: dict[str, tuple[str, str]] = {
     Quantity.BREAKER: (f"{SMARTAPI}BooleanState", "bool"),
     Quantity.TAP: (f"{HEILA}TapPosition", "1"),
     Quantity.FREQUENCY: (f"{QUANTITY}Frequency", "Hz"),
+    Quantity.PRESENCE: (f"{HEILA}VoltagePresence", "bool"),
+    Quantity.FAULT: (f"{HEILA}FaultPassage", "bool"),
 }
 _QUANTITY_BY_IRI = {iri: Quantity(name) for name, (iri, _) in QUANTITIES.items()} | {
     f"{QUANTITY_NOW}Voltage": Quantity.VOLTAGE,

@@ -23,7 +23,7 @@ _BRANCH_OBSERVABLES = {
     ("ext_grid", Quantity.REACTIVE_POWER): Observable.EXT_Q_MVAR,
     ("bus", Quantity.VOLTAGE): Observable.VM_PU,
 }
-_SWITCHING = (Quantity.BREAKER, Quantity.TAP)
+_SWITCHING = (Quantity.BREAKER, Quantity.TAP, Quantity.FAULT, Quantity.PRESENCE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

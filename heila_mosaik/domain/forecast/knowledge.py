@@ -54,6 +54,7 @@ class Knowledge:
         ext_vm_pu: Expected voltage of each external grid. [pu] (n_ext,)
         ext_sigma_pu: Its standard deviation. [pu]
         chunk_s: Profiles are read in chunks of this length. [s]
+        disconnected: Injections that are switched off, by name; they are expected to draw and feed nothing.
     """
 
     injections: Injections
@@ -65,6 +66,7 @@ class Knowledge:
     ext_sigma_pu: float = 0.03
     step_s: int = 900
     chunk_s: int = 6 * 3600
+    disconnected: set[str] = field(default_factory=set)
     _plans: dict[str, OperationPlan] = field(default_factory=dict)
     _chunk: tuple[TimeGrid, FloatArray, FloatArray] | None = None
 
@@ -110,6 +112,8 @@ class Knowledge:
         extra = [adjustments.get(name, (0.0, 0.0)) for name in self.locations]
         p = np.concatenate((p_all[row], [plan[0] + more[0] for plan, more in zip(place, extra, strict=True)]))
         q = np.concatenate((q_all[row], [plan[1] + more[1] for plan, more in zip(place, extra, strict=True)]))
+        off = self._off()
+        p[off], q[off] = 0.0, 0.0
         # whether an activation is followed, or has just ended, is not known before it is measured
         unsure = np.zeros((2, len(p)))
         unsure[:, len(self.injections.names) :] = np.abs(np.array(extra).reshape(-1, 2).T)
@@ -140,6 +144,8 @@ class Knowledge:
         plans = np.array([[self.planned(name, moment) for name in self.locations] for moment in times])
         plans = plans.reshape(grid.count, len(self.locations), 2)
         p, q = np.hstack((p_own, plans[:, :, 0])), np.hstack((q_own, plans[:, :, 1]))
+        off = self._off()
+        p[:, off], q[:, off] = 0.0, 0.0
         profile = InjectionForecast(
             grid=grid,
             p_mw=p,
@@ -157,6 +163,12 @@ class Knowledge:
             deviation_q_mvar=deviation_q_mvar,
             lead_s=(grid.start - now).total_seconds(),
         )
+
+    def _off(self) -> list[int]:
+        """Columns of what is switched off."""
+        if not self.disconnected:
+            return []
+        return [column for column, name in enumerate(self.injections.names) if name in self.disconnected]
 
     def _sigma(self, power: FloatArray) -> FloatArray:
         own = len(self.injections.names)

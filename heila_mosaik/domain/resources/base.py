@@ -98,6 +98,15 @@ class Resource(ABC):
             Active and reactive power during the step, consumption positive. [MW], [MVar]
         """
 
+    def off(self, now: datetime, dt_s: float, exogenous: Exogenous) -> float:
+        """Advance over ``[now, now + dt_s)`` without voltage: nothing is drawn or fed.
+
+        Returns:
+            Power it would have drawn and that nobody makes up for later. [MW]
+        """
+        self.step(now, dt_s, (0.0, 0.0), exogenous)
+        return 0.0
+
     @abstractmethod
     def limits(self, now: datetime) -> Limits:
         """Powers that can be held for one more step of the last length from ``now``."""

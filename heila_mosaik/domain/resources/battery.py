@@ -126,6 +126,21 @@ class Battery(Resource):
         self.p_mw, self.q_mvar = p_mw, q_mvar
         return p_mw, q_mvar
 
+    def settle(self, p_mw: float, dt_s: float) -> None:
+        """Book what it gave or took as the grid-forming source of an island over a step that is over.
+
+        Args:
+            p_mw: Power the island asked for, consumption positive. [MW]
+            dt_s: Length of the step. [s]
+        """
+        hours = dt_s / 3600.0
+        inside = p_mw * self.spec.efficiency_charge if p_mw > 0 else p_mw / self.spec.efficiency_discharge
+        self.e_mwh += inside * hours
+        self.book.electric_mwh += p_mw * hours
+        self.book.losses_mwh += (p_mw - inside) * hours
+        self.book.stored_mwh += inside * hours
+        self.p_mw = p_mw
+
     def limits(self, now: datetime) -> Limits:
         """Limits for one more step; reactive power at the present active power."""
         del now

@@ -171,6 +171,14 @@ class Ev(Resource):
         self.book.useful_mwh += self.p_mw * hours
         return self.p_mw, 0.0
 
+    def off(self, now: datetime, dt_s: float, exogenous: Exogenous) -> float:
+        """Advance without voltage; what a vehicle misses shows when it leaves."""
+        del exogenous
+        self._dt_h = dt_s / 3600.0
+        self._update(now)
+        self.p_mw = 0.0
+        return 0.0
+
     def limits(self, now: datetime) -> Limits:
         """From what must be charged to what may be charged in one step."""
         bounds = self._bounds(now)

@@ -126,7 +126,22 @@ class HeatPump(Resource):
             # One hour to come back to the level: smooth, and independent of the step length.
             wanted = (self._demand + (before - left) / hours + (target - before)) / self._cop
         low, high = self._power_limits()
-        p_mw = clip(wanted, low, high)
+        return self._run(clip(wanted, low, high), hours), 0.0
+
+    def off(self, now: datetime, dt_s: float, exogenous: Exogenous) -> float:
+        """Advance without voltage: heat comes from the store as long as it lasts."""
+        del now
+        hours = dt_s / 3600.0
+        if hours != self._dt_h:
+            self._dt_h, self._decay = hours, self.spec.decay(hours)
+        if exogenous.temperature_c != self._temperature:
+            self._set_weather(exogenous.temperature_c)
+        self._run(0.0, hours)
+        return 0.0
+
+    def _run(self, p_mw: float, hours: float) -> float:
+        """Heat with ``p_mw`` for one step; returns it. [MW]"""
+        spec, before, left = self.spec, self.e_mwh, self.e_mwh * self._decay
         heat = p_mw * self._cop * hours
         need = self._demand * hours
         served = min(need, left + heat)
@@ -139,7 +154,7 @@ class HeatPump(Resource):
         book.losses_mwh += (before - left) + (left + heat - served - self.e_mwh)
         book.stored_mwh += self.e_mwh - before
         self.p_mw = p_mw
-        return p_mw, 0.0
+        return p_mw
 
     def limits(self, now: datetime) -> Limits:
         """Limits for one more step at the last weather."""

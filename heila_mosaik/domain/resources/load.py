@@ -42,6 +42,14 @@ class Load(Resource):
         self.book.useful_mwh += energy
         return self.p_mw, self.q_mvar
 
+    def off(self, now: datetime, dt_s: float, exogenous: Exogenous) -> float:
+        """Advance without voltage; see :meth:`Resource.off`."""
+        del now
+        factor = 1.0 if exogenous.profile is None else exogenous.profile
+        self.p_mw = self.q_mvar = 0.0
+        self.book.unserved_mwh += self.spec.p_mw * factor * dt_s / 3600.0
+        return self.spec.p_mw * factor
+
     def limits(self, now: datetime) -> Limits:
         """No room: the present power."""
         del now

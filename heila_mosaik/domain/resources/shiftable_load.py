@@ -120,6 +120,15 @@ class ShiftableLoad(Resource):
         self.book.useful_mwh += self.p_mw * hours
         return self.p_mw, 0.0
 
+    def off(self, now: datetime, dt_s: float, exogenous: Exogenous) -> float:
+        """Advance without voltage: a run stands still and ends later; one that waits goes on waiting."""
+        del exogenous
+        second = self._clock(now)
+        self._dt_h, self.p_mw = dt_s / 3600.0, 0.0
+        if second < self._ends_s:
+            self._ends_s += dt_s
+        return 0.0
+
     def limits(self, now: datetime) -> Limits:
         """Nothing, the run, or the choice between them."""
         must, may = self._choice(self._clock(now), self._dt_h)
