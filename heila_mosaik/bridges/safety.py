@@ -9,6 +9,8 @@ Pure: no clock, no input or output; the same events give the same reactions.  Ru
 3. A set point moves at its ramp: a request states the target, ticks write the way there, every write re-checks 2.
 4. When watching ends (study silent, link lost, arming expired, disarmed) a point falls back as declared.  Set points
    the study never wrote are left alone; a breaker opens only when watching was *lost*, not when it was ended.
+   Set points go first, and to zero at once when their breaker is about to open: it takes the power anyway, and an
+   open breaker would keep the old set point for the next closing.
    A fallback that cannot be sent within its declared time is given up and reported: nothing arrives late.
 5. Emergency stop: armed points go to zero or open at once, without ramp; latched.
 """
@@ -18,6 +20,7 @@ from __future__ import annotations
 import math
 
 from heila_mosaik.bridges.points import Fallback, Point, PointList
+from heila_mosaik.bridges.safety_equipment import Equipment, Hindrance
 from heila_mosaik.bridges.safety_state import Control
 from heila_mosaik.bridges.safety_types import (
     Answered,
@@ -39,7 +42,6 @@ from heila_mosaik.bridges.safety_types import (
     Tick,
     Write,
 )
-from heila_mosaik.domain.quantities import Quality
 
 
 class SafetyMachine:
@@ -53,8 +55,10 @@ class SafetyMachine:
     def __init__(self, points: PointList, settings: SafetySettings | None = None) -> None:
         self._points = points
         self._settings = settings or SafetySettings()
-        self._controls = {point.name: Control(point) for point in points.controlled}
-        self._observed: dict[str, Observed] = {}
+        # Set points before breakers: an open breaker would keep them from being written.
+        ordered = sorted(points.controlled, key=lambda point: point.type.is_switch_command)
+        self._controls = {point.name: Control(point) for point in ordered}
+        self._equipment = Equipment(points)
         self._now = -math.inf
         self._study_at = -math.inf
         self._link = False
@@ -97,7 +101,7 @@ class SafetyMachine:
             self._now = event.at_s
         # What the equipment and the link just told must count already for a fallback this event sets off.
         if isinstance(event, Observed):
-            self._observed[event.name] = event
+            self._equipment.observe(event)
         elif isinstance(event, LinkChanged):
             self._link_changed(event.up)
         self._supervise()
@@ -155,11 +159,7 @@ class SafetyMachine:
         self._writes.append(Write(at_s=self._now, name=control.point.name, value=value, kind=kind, cause=control.cause))
 
     def _good(self, name: str) -> float | None:
-        """Value of a monitor point if it is fresh and of good quality."""
-        seen = self._observed.get(name)
-        if seen is None or seen.quality is not Quality.GOOD or not math.isfinite(seen.value):
-            return None
-        return seen.value if self._now - seen.at_s <= self._points[name].stale_after_s else None
+        return self._equipment.good(name, self._now)
 
     def _study_is_alive(self) -> bool:
         return self._now - self._study_at <= self._settings.study_timeout_s
@@ -215,8 +215,18 @@ class SafetyMachine:
         control.phase = Phase.RELEASING if opens or ramps else Phase.DISARMED
         control.released_at_s = self._now
         control.cause = "fallback"
+        control.at_once = ramps and lost and self._breaker_opens(control.point)
         if control.phase is Phase.RELEASING:
             self._fall_back(control)
+
+    def _breaker_opens(self, point: Point) -> bool:
+        """Whether the breaker a set point depends on is about to open: it takes the power anyway."""
+        return any(
+            control.point.feedback == point.breaker
+            and control.point.fallback is Fallback.OPEN
+            and control.phase is not Phase.DISARMED
+            for control in self._controls.values()
+        )
 
     def _fall_back(self, control: Control) -> None:
         point = control.point
@@ -231,6 +241,8 @@ class SafetyMachine:
             if self._now - control.fell_back_at_s < point.min_interval_s:
                 return
             control.fell_back_at_s = self._now
+            self._write(control, 0.0, Kind.FALLBACK)
+        elif control.at_once:
             self._write(control, 0.0, Kind.FALLBACK)
         else:
             self._step_towards(control, 0.0, Kind.FALLBACK)
@@ -276,7 +288,7 @@ class SafetyMachine:
             control.target = event.value
             self._step_towards(control, event.value, Kind.REQUEST)
 
-    def _permission(self, control: Control, event: Requested) -> tuple[Reason, str] | None:
+    def _permission(self, control: Control, event: Requested) -> Hindrance | None:
         """Whether the point takes orders at all just now."""
         age = self._now - event.valued_at_s
         if self._stopped:
@@ -287,7 +299,7 @@ class SafetyMachine:
             return Reason.NOT_ARMED, "dry run: the point is not armed"
         return self._timely(control, age)
 
-    def _timely(self, control: Control, age: float) -> tuple[Reason, str] | None:
+    def _timely(self, control: Control, age: float) -> Hindrance | None:
         if not self._link:
             return Reason.LINK_DOWN, "the link is not open for orders"
         if not 0.0 <= age <= self._settings.value_max_age_s:
@@ -296,7 +308,7 @@ class SafetyMachine:
             return Reason.TOO_FREQUENT, f"orders at least {control.point.min_interval_s:g} s apart"
         return None
 
-    def _plausible(self, control: Control, event: Requested) -> tuple[Reason, str] | None:
+    def _plausible(self, control: Control, event: Requested) -> Hindrance | None:
         """Whether the value itself is allowed."""
         point = control.point
         if not math.isfinite(event.value):
@@ -307,33 +319,10 @@ class SafetyMachine:
             return Reason.OUTSIDE_LIMITS, f"outside {point.minimum:g}…{point.maximum:g}"
         return None
 
-    def _blocked(self, point: Point, value: float, *, opening: bool) -> tuple[Reason, str] | None:
-        """Interlocks of the equipment."""
-        local = self._good(point.local) if point.local else 0.0
-        if local == 1.0:
-            return Reason.LOCAL_MODE, "equipment is in local mode"
-        if local is None and not opening:
-            return Reason.EQUIPMENT_STALE, f"{point.local} is not fresh and good"
-        if point.type.is_setpoint and point.breaker:
-            return self._breaker_open(point)
-        if point.type.is_switch_command and value == 1.0:
-            return self._closing_forbidden(point)
-        return None
+    def _blocked(self, point: Point, value: float, *, opening: bool) -> Hindrance | None:
+        return self._equipment.interlock(point, value, self._now, opening=opening)
 
-    def _breaker_open(self, point: Point) -> tuple[Reason, str] | None:
-        closed = self._good(point.breaker)
-        if closed is None:
-            return Reason.EQUIPMENT_STALE, f"{point.breaker} is not fresh and good"
-        return None if closed == 1.0 else (Reason.BREAKER_OPEN, f"{point.breaker} is open")
-
-    def _closing_forbidden(self, point: Point) -> tuple[Reason, str] | None:
-        if self._good(point.feedback) is None:
-            return Reason.EQUIPMENT_STALE, f"{point.feedback} is not fresh and good"
-        if self._good(point.permission) != 1.0:
-            return Reason.NO_PERMISSION, f"{point.permission or 'synchronism check'} does not permit closing"
-        return None
-
-    def _too_far(self, control: Control, event: Requested) -> tuple[Reason, str] | None:
+    def _too_far(self, control: Control, event: Requested) -> Hindrance | None:
         """Whether the jump from where the equipment stands is allowed."""
         if control.point.type.is_switch_command:
             return None

@@ -24,3 +24,4 @@ class Control:
     released_at_s: float = -math.inf
     fell_back_at_s: float = -math.inf
     busy: bool = False
+    at_once: bool = False

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heila_mosaik.bridges.iec104.c104_client import C104Client
-from heila_mosaik.bridges.iec104.c104_process import decode_frame
 from heila_mosaik.bridges.iec104.client import LinkSettings, LinkState
+from heila_mosaik.bridges.iec104.frames import decode_frame
 from heila_mosaik.bridges.iec104.hat_client import HatClient
 from heila_mosaik.bridges.iec104.hat_sequence import spread
 from heila_mosaik.bridges.lab.hat_server import data_message

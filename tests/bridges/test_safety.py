@@ -175,6 +175,42 @@ def test_silent_study_leads_to_the_declared_fallbacks_in_time():
     assert machine.phase(P) is machine.phase(CB) is Phase.DISARMED
 
 
+@pytest.mark.parametrize(
+    "event",
+    [StudyAlive, EmergencyStop, LinkChanged],
+    ids=["silent study", "emergency stop", "link lost and back"],
+)
+def test_set_points_go_to_zero_before_their_breaker_opens(event):
+    machine = ready()
+    ask(machine, P, 0.05)
+    writes = []
+    if event is LinkChanged:
+        writes += machine.handle(LinkChanged(at_s=1.0, up=False)).writes
+        assert not writes
+        observe_all(machine, 1.5)
+        writes += machine.handle(LinkChanged(at_s=1.5, up=True)).writes
+        writes += machine.handle(Tick(at_s=1.51)).writes
+    elif event is EmergencyStop:
+        writes += machine.handle(EmergencyStop(at_s=1.0)).writes
+    else:
+        writes += machine.handle(Tick(at_s=4.0)).writes
+    assert [(write.name, write.value) for write in writes] == [(P, 0.0), (CB, 0.0)]
+
+
+def test_a_set_point_whose_breaker_stays_ramps():
+    machine = ready(arm=(P,))
+    ask(machine, P, 0.4)
+    drive(machine, 0.6, 5.0, alive=True)
+    seen = []
+    for step in range(1, 80):
+        observe_all(machine, 5.0 + step * 0.1)
+        seen += machine.handle(Tick(at_s=5.0 + step * 0.1)).writes
+    fallback = [write.value for write in seen if write.kind is Kind.FALLBACK]
+    assert len(fallback) > 10
+    assert fallback == sorted(fallback, reverse=True)
+    assert fallback[-1] == 0.0
+
+
 def test_expired_arming_ramps_down_but_keeps_the_breaker():
     machine = SafetyMachine(POINTS)
     machine.handle(LinkChanged(at_s=0.0, up=True))
@@ -319,7 +355,8 @@ class Watcher:
             last = self.last.get(write.name)
             if last is not None and self.machine.phase(write.name) is not None and self.armed.get(write.name):
                 elapsed = min(write.at_s - last.at_s, SafetySettings().ramp_credit_s)
-                assert abs(write.value - last.value) <= point.ramp_per_s * elapsed + 1e-9
+                opens = write.kind is Kind.FALLBACK and write.value == 0.0 and before[CB] is not Phase.DISARMED
+                assert opens or abs(write.value - last.value) <= point.ramp_per_s * elapsed + 1e-9
         elif not opening:
             assert self.good("synchronism_ok") == 1.0
             assert self.good("breaker_status") is not None

@@ -15,25 +15,24 @@ No postponed annotations here: c104 checks the annotations of callbacks at run t
 """
 
 import json
-import math
 import queue
-import struct
 import sys
 import threading
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 import c104
 
-ACTIVATION_CONFIRMATION, ACTIVATION_TERMINATION = 7, 10
-_INTERROGATION, _CLOCK = 100, 103
-_NEGATIVE, _CAUSE = 0x40, 0x3F
+from heila_mosaik.bridges.iec104.frames import (
+    ACTIVATION_CONFIRMATION,
+    ACTIVATION_TERMINATION,
+    CLOCK,
+    COMMANDS,
+    INTERROGATION,
+    decode_frame,
+)
+
 _UNKNOWN_CAUSES = (44, 45, 46, 47)
-# Type: (octets of value with quality, has CP56Time2a); IEC 60870-5-101, clauses 7.3.1.
-_VALUES = {1: (1, 0), 30: (1, 1), 3: (1, 0), 31: (1, 1), 5: (2, 0), 32: (2, 1), 9: (3, 0), 34: (3, 1)}
-_VALUES |= {11: (3, 0), 35: (3, 1), 13: (5, 0), 36: (5, 1)}
-_COMMANDS = (45, 46, 48, 49, 50)
 _TYPES = {
     "single_command": c104.Type.C_SC_NA_1,
     "double_command": c104.Type.C_DC_NA_1,
@@ -41,83 +40,6 @@ _TYPES = {
     "setpoint_scaled": c104.Type.C_SE_NB_1,
     "setpoint_float": c104.Type.C_SE_NC_1,
 }
-
-
-def decode_value(kind: int, octets: bytes) -> tuple[float, int]:
-    """Value and quality descriptor of an information element."""
-    if kind in (1, 30):
-        return float(octets[0] & 1), octets[0] & 0xF0
-    if kind in (3, 31):
-        return float(octets[0] & 3), octets[0] & 0xF0
-    if kind in (5, 32):
-        step = octets[0] & 0x7F
-        return float(step - 128 if step > 63 else step), octets[1]
-    if kind in (9, 34):
-        return struct.unpack("<h", octets[:2])[0] / 32768.0, octets[2]
-    if kind in (11, 35):
-        return float(struct.unpack("<h", octets[:2])[0]), octets[2]
-    return float(struct.unpack("<f", octets[:4])[0]), octets[4]
-
-
-def decode_time(octets: bytes) -> str | None:
-    """CP56Time2a in UTC; ``None`` when the equipment says it is invalid."""
-    if octets[2] & 0x80:
-        return None
-    milliseconds = int.from_bytes(octets[:2], "little")
-    try:
-        stamp = datetime(
-            2000 + (octets[6] & 0x7F),
-            octets[5] & 0x0F,
-            octets[4] & 0x1F,
-            octets[3] & 0x1F,
-            octets[2] & 0x3F,
-            milliseconds // 1000,
-            milliseconds % 1000 * 1000,
-            UTC,
-        )
-    except ValueError:
-        return None
-    return stamp.isoformat()
-
-
-def decode_frame(frame: bytes) -> list[dict[str, Any]]:
-    """Values and confirmations of one frame; frames without user data give none."""
-    if len(frame) < 15 or frame[0] != 0x68 or frame[2] & 1:
-        return []
-    kind, count, sequence = frame[6], frame[7] & 0x7F, bool(frame[7] & 0x80)
-    cause, negative = frame[8] & _CAUSE, bool(frame[8] & _NEGATIVE)
-    station, body = int.from_bytes(frame[10:12], "little"), frame[12:]
-    if kind in _COMMANDS or kind in (_INTERROGATION, _CLOCK):
-        address = int.from_bytes(body[:3], "little")
-        select = bool(body[-1] & 0x80) if kind in _COMMANDS else False
-        head = {"event": "confirmed", "type": kind, "cause": cause, "negative": negative, "select": select}
-        return [{**head, "station": station, "address": address}]
-    if kind not in _VALUES:
-        return []
-    size, tagged = _VALUES[kind]
-    step = size + 7 * tagged
-    values: list[dict[str, Any]] = []
-    address, place = int.from_bytes(body[:3], "little"), 0
-    for number in range(count):
-        if not sequence or number == 0:
-            address = int.from_bytes(body[place : place + 3], "little")
-            place += 3
-        else:
-            address += 1
-        octets = body[place : place + step]
-        place += step
-        if len(octets) < step:
-            break
-        value, quality = decode_value(kind, octets)
-        stamp = decode_time(octets[size:]) if tagged else None
-        head = {
-            "event": "value",
-            "station": station,
-            "address": address,
-            "value": value if math.isfinite(value) else None,
-        }
-        values.append({**head, "quality": quality, "cause": cause, "time": stamp})
-    return values
 
 
 class Link:
@@ -173,7 +95,7 @@ class Link:
             operated.update(
                 (event["station"], event["address"])
                 for event in decode_frame(data)
-                if event["event"] == "confirmed" and event["type"] in _COMMANDS and not event["select"]
+                if event["event"] == "confirmed" and event["type"] in COMMANDS and not event["select"]
             )
 
         return send
@@ -197,7 +119,7 @@ class Link:
                 if event["event"] == "value":
                     self._pass_on(event)
                     continue
-                kind = event["type"] if event["type"] in (_INTERROGATION, _CLOCK) else 0
+                kind = event["type"] if event["type"] in (INTERROGATION, CLOCK) else 0
                 address = 0 if kind else event["address"]
                 waiting = self._waiting.get((kind, event["station"], address))
                 if waiting is not None:
@@ -250,7 +172,7 @@ class Link:
             return self._give_up("interrogation was not answered")
         self._enter("synchronising")
         for station in self._stations:
-            with self._await((_CLOCK, station, 0)) as answers:
+            with self._await((CLOCK, station, 0)) as answers:
                 self._connection.clock_sync(common_address=station, wait_for_response=False)
                 answer = self._first(answers, (ACTIVATION_CONFIRMATION,))
             if answer is None or answer["negative"]:
@@ -266,7 +188,7 @@ class Link:
         return False
 
     def _interrogate(self, station: int) -> bool:
-        with self._await((_INTERROGATION, station, 0)) as answers:
+        with self._await((INTERROGATION, station, 0)) as answers:
             self._connection.interrogation(common_address=station, wait_for_response=False)
             answer = self._first(answers, (ACTIVATION_TERMINATION,))
         return answer is not None and not answer["negative"]
