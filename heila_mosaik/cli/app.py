@@ -24,6 +24,7 @@ from heila_mosaik.cli.hil import hil_app
 from heila_mosaik.cli.keys import keys_app
 from heila_mosaik.cli.lab import lab
 from heila_mosaik.cli.message import message_app
+from heila_mosaik.cli.observe import observe
 from heila_mosaik.errors import HeilaError
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -43,7 +44,7 @@ app.command()(lab)
 app.add_typer(bench_app)
 app.add_typer(message_app)
 app.add_typer(keys_app)
-for _command in (actor, mixed, broker, cycle):
+for _command in (observe, actor, mixed, broker, cycle):
     app.command()(_command)
 
 Settings = Annotated[

@@ -83,6 +83,7 @@ def standard_points(
     *,
     voltage_relative: float = 0.002,
     power_relative: float = 0.01,
+    stations: tuple[str, ...] = (),
 ) -> tuple[MeasurementPoint, ...]:
     """Usual telemetry of a distribution control centre.
 
@@ -96,12 +97,13 @@ def standard_points(
         meters: Appliances (``load.4``) or buses with a meter.
         voltage_relative: Uncertainty of voltages. [1]
         power_relative: Uncertainty of powers. [1]
+        stations: Further buses (``bus.7``) whose voltage is measured, secondary substations.
     """
     at = network.trafos.to_bus if len(network.trafos.ids) else network.ext_grids.bus
     buses = sorted({int(network.bus_ids[position]) for position in at.tolist()})
     points = [
-        MeasurementPoint(element=f"bus.{bus}", quantity=Quantity.VOLTAGE, relative=voltage_relative, absolute=1e-5)
-        for bus in buses
+        MeasurementPoint(element=bus, quantity=Quantity.VOLTAGE, relative=voltage_relative, absolute=1e-5)
+        for bus in dict.fromkeys((*(f"bus.{bus}" for bus in buses), *stations))
     ]
     points += [
         MeasurementPoint(element=element, quantity=quantity, relative=power_relative)

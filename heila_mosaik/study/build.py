@@ -167,13 +167,16 @@ def measuring(study: Study) -> MeasurementModel:
         if int(start) in busbars
     )
     trafos = tuple(f"trafo.{int(trafo)}" for trafo in network.trafos.ids)
+    stations = tuple(meter for meter in telemetry.meters if meter.startswith("bus."))
+    branches = tuple(meter for meter in telemetry.meters if meter not in stations)
     points = standard_points(
         network,
-        (*trafos, *feeders),
+        tuple(dict.fromkeys((*trafos, *feeders, *branches))),
         tuple(study.net.microgrids),
-        units(study),
+        (*units(study), *stations),
         voltage_relative=telemetry.voltage_noise_percent / 100.0,
         power_relative=telemetry.power_noise_percent / 100.0,
+        stations=stations,
     )
     return MeasurementModel(
         network,

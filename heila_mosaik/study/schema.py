@@ -116,6 +116,10 @@ class Telemetry(Part):
     power_noise_percent: Percent = Field(default=1.0, description="Standard uncertainty of powers. [%]")
     delay_s: NotNegative = Field(default=1.0, description="Age of a value on arrival. [s]")
     dropout: Share = Field(default=0.0, description="Chance that a value does not arrive. [1]")
+    meters: tuple[Annotated[str, Field(pattern=r"^(bus|line|trafo)\.\d+$")], ...] = Field(
+        default=(),
+        description="Further meters: V, P, Q of a secondary substation (bus.7), P, Q of a line (line.3, from end).",
+    )
 
 
 class Dms(Part):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 
-from heila_mosaik.domain.estimation.estimator import Estimator
+from heila_mosaik.domain.estimation.cholesky import factor, solve
+from heila_mosaik.domain.estimation.estimator import Estimate, Estimator
+from heila_mosaik.domain.estimation.placement import Accuracy, advise
 from heila_mosaik.domain.estimation.prior import Prior
 from heila_mosaik.domain.estimation.readings import weigh
 from heila_mosaik.domain.information import Measurements
@@ -29,7 +30,7 @@ class ObservabilityReport:
         voltage_sigma_pu: Posterior standard deviation of every bus voltage. [pu] (n_bus,)
         critical: Measurements that no other measurement checks: an error in them cannot be found.
         redundant: Measurements that others check.
-        advice: Meters to add, best first: ``(what, share of the summed voltage variance it removes)``.
+        advice: Meters to add, best first: ``(element, share it removes)``, see :func:`~..placement.advise`.
     """
 
     variance_share_p: FloatArray
@@ -42,15 +43,22 @@ class ObservabilityReport:
 
 
 def observability(
-    estimator: Estimator, prior: Prior, measured: Measurements, *, meter_sigma_pu: float = 0.005, advices: int = 3
+    estimator: Estimator,
+    prior: Prior,
+    measured: Measurements,
+    estimate: Estimate,
+    *,
+    accuracy: Accuracy | None = None,
+    advices: int = 3,
 ) -> ObservabilityReport:
-    """Report what the usable values of ``measured`` reach, linearised at the estimator's last solution.
+    """Report what the usable values of ``measured`` reach, linearised at an estimate.
 
     Args:
-        estimator: Estimator that has made at least one estimate.
+        estimator: Estimator that made the estimate last.
         prior: Pseudo-measurements.
         measured: Measurement set in use.
-        meter_sigma_pu: Accuracy of a voltage meter that might be added. [pu]
+        estimate: The estimate.
+        accuracy: Accuracy of meters that might be added.
         advices: Number of meters to propose.
     """
     rows = estimator.rows_for(measured)
@@ -59,48 +67,26 @@ def observability(
     _, jacobian = estimator.jacobian(rows, keep)
     c, n = prior.variance, len(prior.names)
     half = jacobian * c
-    gain = cho_factor(half @ jacobian.T + np.diag(variances[keep]))
-    posterior = c - np.einsum("ij,ij->j", half, cho_solve(gain, half))
-    share = posterior / c
+    gain = factor(half @ jacobian.T, variances[keep])
+    covariance = np.diag(c) - half.T @ solve(gain, half)
+    share = np.diag(covariance) / c
 
     # a value is critical if, with pseudo-measurements out of the way, its residual is zero whatever it reads
     wide = (half * _WIDE) @ jacobian.T + np.diag(variances[keep])
     redundancy = variances[keep] * np.diag(np.linalg.inv(wide))
     labels = [rows.labels[int(row)] for row in keep]
-
-    network = estimator.engine.network
-    buses = np.arange(len(network.bus_ids))
-    voltage = (Observable.VM_PU,) * len(buses)
-    _, d_p, d_q = estimator.engine.sensitivity(voltage, buses)
-    d_ext = estimator.engine.sensitivity_ext_vm(voltage, buses)
-    by_state = np.nan_to_num(np.hstack((d_p[:, estimator.bus], d_q[:, estimator.bus], d_ext)))
-    reach = (by_state * c) @ jacobian.T
-    covariance = (by_state * c) @ by_state.T - reach @ cho_solve(gain, reach.T)
-    sigma = np.sqrt(np.maximum(np.diag(covariance), 0.0))
-    advice = _advice(covariance, [f"bus.{key} vm_pu" for key in network.bus_ids.tolist()], meter_sigma_pu**2, advices)
+    engine = estimator.engine
+    buses = np.arange(len(engine.network.bus_ids))
+    _, d_p, d_q, d_vm = engine.sensitivity_all((Observable.VM_PU,) * len(buses), buses)
+    by_state = np.nan_to_num(np.hstack((d_p[:, estimator.bus], d_q[:, estimator.bus], d_vm)))
+    variance = np.einsum("ij,jk,ik->i", by_state, covariance, by_state)
+    metered = {label.split(" ")[0] for label in labels}
     return ObservabilityReport(
         variance_share_p=share[:n],
         variance_share_q=share[n : 2 * n],
         unobservable=tuple(name for k, name in enumerate(prior.names) if share[k] > _UNSEEN),
-        voltage_sigma_pu=sigma,
+        voltage_sigma_pu=np.sqrt(np.maximum(variance, 0.0)),
         critical=tuple(label for label, value in zip(labels, redundancy, strict=True) if value < _CRITICAL),
         redundant=tuple(label for label, value in zip(labels, redundancy, strict=True) if value >= _CRITICAL),
-        advice=advice,
+        advice=advise(engine, estimate.state, estimator.bus, covariance, metered, accuracy or Accuracy(), advices),
     )
-
-
-def _advice(
-    covariance: FloatArray, labels: list[str], meter_variance: float, count: int
-) -> tuple[tuple[str, float], ...]:
-    """Greedy A-optimal placement: the meter that lowers the summed voltage variance most, then the next."""
-    total = float(np.trace(covariance))
-    found: list[tuple[str, float]] = []
-    for _ in range(min(count, len(labels))):
-        if total <= 0:
-            break
-        gains = (covariance**2).sum(axis=0) / (np.diag(covariance) + meter_variance)
-        best = int(np.argmax(gains))
-        found.append((labels[best], float(gains[best] / total)))
-        column = covariance[:, best]
-        covariance = covariance - np.outer(column, column) / (column[best] + meter_variance)
-    return tuple(found)
