@@ -25,6 +25,8 @@ from heila_mosaik.cli.keys import keys_app
 from heila_mosaik.cli.lab import lab
 from heila_mosaik.cli.message import message_app
 from heila_mosaik.cli.observe import observe
+from heila_mosaik.cli.results import results_app
+from heila_mosaik.cli.sweep import sweep
 from heila_mosaik.errors import HeilaError
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -43,6 +45,8 @@ app.add_typer(hil_app)
 app.command()(lab)
 app.add_typer(bench_app)
 app.add_typer(message_app)
+app.add_typer(results_app)
+app.command()(sweep)
 app.add_typer(keys_app)
 for _command in (observe, actor, mixed, broker, cycle):
     app.command()(_command)

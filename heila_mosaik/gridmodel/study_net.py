@@ -58,7 +58,7 @@ class NetLimits:
 
 
 def prepare_net(
-    path: Path,
+    source: Path | Any,
     microgrids: Sequence[MicrogridConnection],
     *,
     der_growth: float = 1.0,
@@ -66,10 +66,10 @@ def prepare_net(
     limits: NetLimits | None = None,
     positions: Mapping[int, bool] | None = None,
 ) -> StudyNet:
-    """Load a net, apply growth and limits, attach the microgrids.
+    """Take a net, apply growth and limits, attach the microgrids.
 
     Args:
-        path: pandapower JSON.
+        source: pandapower JSON, or a net that was loaded; it is changed.
         microgrids: Microgrids to attach.
         der_growth: Factor on the power of static generators. [1]
         load_growth: Factor on the power of loads. [1]
@@ -79,7 +79,7 @@ def prepare_net(
     Raises:
         ProblemsError: If the net cannot be read or a microgrid does not fit, all problems together.
     """
-    net = load_net(path)
+    net = load_net(source) if isinstance(source, Path) else source
     net.load[["p_mw", "q_mvar"]] = net.load[["p_mw", "q_mvar"]] * load_growth
     net.sgen[["p_mw", "q_mvar"]] = net.sgen[["p_mw", "q_mvar"]] * der_growth
     if "sn_mva" in net.sgen.columns:
@@ -93,7 +93,8 @@ def prepare_net(
         except ProblemsError as error:
             problems += error.problems
     if problems:
-        raise ProblemsError(f"net {path} with its microgrids", problems)
+        where = source if isinstance(source, Path) else net.name or "of the grid folder"
+        raise ProblemsError(f"net {where} with its microgrids", problems)
     return StudyNet(net=net, loads=_ratings(net.load), sgens=_ratings(net.sgen), microgrids=attached)
 
 

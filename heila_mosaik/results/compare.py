@@ -28,7 +28,7 @@ class Difference:
 def compare(first: RunFolder, second: RunFolder) -> dict[str, list[Difference]]:
     """Differences between two runs: ``settings`` that differ and all ``figures``."""
     settings = _pairs(_lines(first.scenario_yaml), _lines(second.scenario_yaml))
-    figures = _pairs(_flat(compute_kpis(first)), _flat(compute_kpis(second)))
+    figures = _pairs(flat(compute_kpis(first)), flat(compute_kpis(second)))
     return {"settings": [each for each in settings if each.first != each.second], "figures": figures}
 
 
@@ -37,14 +37,15 @@ def _pairs(first: dict[str, Any], second: dict[str, Any]) -> list[Difference]:
     return [Difference(key=key, first=first.get(key), second=second.get(key)) for key in keys]
 
 
-def _flat(figures: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(figures: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Figures of nested mappings by dotted key."""
+    found: dict[str, Any] = {}
     for key, value in figures.items():
         if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{key}."))
+            found.update(flat(value, f"{prefix}{key}."))
         else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+            found[f"{prefix}{key}"] = value
+    return found
 
 
 def _lines(text: str) -> dict[str, str]:

@@ -36,6 +36,8 @@ def compute_kpis(run: RunFolder) -> dict[str, Any]:
     security = security_figures(run)
     if security is not None:
         figures["security"] = security
+    if "reinforcement" in run.grid:
+        figures["reinforcement"] = dict(run.grid["reinforcement"])
     if run.baseline is not None:
         figures["baseline"] = _grid_figures(run.baseline)
         if security is not None:

@@ -84,6 +84,7 @@ MODELS = (
         params=(
             "net",
             "path",
+            "engine",
             "on_divergence",
             "failed_folder",
             "breakers",
@@ -193,7 +194,9 @@ class GridSimulator(mosaik_api_v3.Simulator):
             raise ProblemsError(f"simulator {self.sid}", problems)
         net = params["net"] if params.get("net") is not None else load_net(params["path"])
         self._failed = params.get("failed_folder")
-        self._engine = compile_net(net)
+        # An engine compiled before, of the same net, saves compiling again; a copy, because it is stepped here.
+        ready = params.get("engine")
+        self._engine = compile_net(net) if ready is None else ready.copy()
         self._given = self._engine.default_input()
         self._closed = {int(i): bool(c) for i, c in net.switch.closed.items()}
         self._commands = CommandQueue(params.get("breakers"))

@@ -10,13 +10,13 @@ import numpy as np
 
 from heila_mosaik.actors.base import Actor
 from heila_mosaik.actors.dms import Dms
-from heila_mosaik.domain.network import GridEngine, Network
+from heila_mosaik.domain.network import Network
 from heila_mosaik.domain.streams import stream
 from heila_mosaik.domain.telemetry import MeasurementModel, PositionPoints, standard_points
 from heila_mosaik.domain.voltvar.means import OwnMeans
 from heila_mosaik.errors import ProblemsError
-from heila_mosaik.gridmodel import compile_net
-from heila_mosaik.gridmodel.study_net import NetLimits, StudyNet, prepare_net, regulated
+from heila_mosaik.gridmodel import CompiledGrid
+from heila_mosaik.gridmodel.study_net import StudyNet, regulated
 from heila_mosaik.simulators.exchange import Exchange
 from heila_mosaik.simulators.meters import Terminals
 from heila_mosaik.simulators.network import CommunicationNetwork
@@ -24,11 +24,12 @@ from heila_mosaik.study.companies import GridKnowledge, make_companies
 from heila_mosaik.study.contracts import voltage_bands
 from heila_mosaik.study.environment import DsoForecast, Environment, injection_names, make_environment, own_rows
 from heila_mosaik.study.events_part import event_problems
-from heila_mosaik.study.gridfolder import GridFolder, load_grid_folder
-from heila_mosaik.study.microgrids import Plant, charged, connections, make_plant
-from heila_mosaik.study.own_means import add_capacitors, functions_of, own_means
+from heila_mosaik.study.gridfolder import GridFolder
+from heila_mosaik.study.microgrids import Plant, charged, make_plant
+from heila_mosaik.study.own_means import functions_of, own_means
 from heila_mosaik.study.restoration import make_supply
 from heila_mosaik.study.schema import Scenario
+from heila_mosaik.study.shelf import Shelf
 from heila_mosaik.study.transit import make_transit
 
 
@@ -49,7 +50,7 @@ class Study:
     scenario: Scenario
     folder: GridFolder
     net: StudyNet
-    engine: GridEngine
+    engine: CompiledGrid
     plant: Plant
     environment: Environment
     means: OwnMeans
@@ -60,32 +61,23 @@ class Study:
         return self.engine.network
 
 
-def build_study(scenario: Scenario) -> Study:
+def build_study(scenario: Scenario, shelf: Shelf | None = None) -> Study:
     """Read the grid folder and the series, attach microgrids, compile.
+
+    Args:
+        scenario: Scenario.
+        shelf: Grids made ready by earlier runs.
 
     Raises:
         ProblemsError: With what is wrong in grid folder or series.
     """
-    folder = load_grid_folder(scenario.grid_folder())
+    shelf = shelf if shelf is not None else Shelf()
+    folder = shelf.folder(scenario)
     folder = replace(folder, microgrids=charged(folder.microgrids, scenario.microgrids.soc_start_percent))
     voltage_bands(scenario, folder.microgrids)
-    limits = NetLimits(
-        v_min_pu=scenario.limits.v_min_pu,
-        v_max_pu=scenario.limits.v_max_pu,
-        line_loading_percent=scenario.limits.line_loading_percent,
-        trafo_loading_percent=scenario.limits.trafo_loading_percent,
-    )
-    net = prepare_net(
-        folder.net_path,
-        connections(folder.microgrids, islands=bool(scenario.events)),
-        der_growth=scenario.growth.der,
-        load_growth=scenario.growth.load,
-        limits=limits,
-        positions=dict.fromkeys(scenario.topology.close, True) | dict.fromkeys(scenario.topology.open, False),
-    )
-    shunts = add_capacitors(scenario, net.net)
+    ready = shelf.grid(scenario)
+    net, engine = ready.net, ready.engine
     plant = make_plant(folder.microgrids, scenario.microgrids.control, float(scenario.step_s))
-    engine = compile_net(net.net, folder.name)
     problems = event_problems(scenario.events, scenario.restoration, engine.network) if scenario.events else []
     if problems:
         raise ProblemsError(f"scenario {scenario.name}", problems)
@@ -96,7 +88,7 @@ def build_study(scenario: Scenario) -> Study:
         folder=folder,
         net=net,
         engine=engine,
-        means=own_means(scenario, net.net, engine.network, shunts, own),
+        means=own_means(scenario, net.net, engine.network, ready.shunts, own),
         plant=plant,
         environment=make_environment(scenario, folder, net, plant),
     )

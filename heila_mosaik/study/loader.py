@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from io import StringIO
@@ -41,6 +41,57 @@ class Loaded:
     files: tuple[Path, ...]
     settings: tuple[str, ...] = ()
     places: dict[str, str] = field(default_factory=dict)
+
+
+class ScenarioSource:
+    """A scenario file read once, from which many scenarios are made.
+
+    Args:
+        path: Scenario file.
+        settings: Changes that hold for all of them, as for :func:`load_scenario`.
+
+    Raises:
+        ProblemsError: With every problem of the file itself.
+    """
+
+    def __init__(self, path: Path | str, settings: Sequence[str] = ()) -> None:
+        self.path = Path(path)
+        self.loaded = load_scenario(self.path, settings)
+        self._document = _read_with_bases(self.path, [], ())
+        for setting in settings:
+            _apply(setting, self._document)
+
+    def make(self, changes: Mapping[str, Any], where: str = "") -> Scenario:
+        """The scenario with some keys changed.
+
+        Args:
+            changes: Values by dotted key; a mapping replaces a part.
+            where: What asks for the changes, for problems.
+
+        Raises:
+            ProblemsError: With every problem of the changed scenario.
+        """
+        data = _copied(self._document.data)
+        document = Document(data=data, places=dict(self._document.places))
+        for key, value in changes.items():
+            keys = tuple(key.split("."))
+            put(document, keys, value, where or key)
+        try:
+            scenario = Scenario.model_validate(data).placed_in(self.path.parent)
+        except ValidationError as error:
+            raise ProblemsError(where or f"scenario {self.path}", _problems(error, document, str(self.path))) from error
+        missing = (
+            list(_missing_files(scenario, document)) if {"grid", "series"} & {k.split(".")[0] for k in changes} else []
+        )
+        if missing:
+            raise ProblemsError(where or f"scenario {self.path}", missing)
+        return scenario
+
+
+def _copied(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _copied(value) for key, value in data.items()}
+    return list(data) if isinstance(data, list) else data
 
 
 def load_scenario(path: Path | str, settings: Sequence[str] = ()) -> Loaded:
@@ -84,11 +135,16 @@ def dump_scenario(scenario: Scenario) -> str:
     writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     writer.width = 110
     text = StringIO()
+    writer.dump(resolved(scenario), text)
+    return text.getvalue()
+
+
+def resolved(scenario: Scenario) -> dict[str, Any]:
+    """Every key of a scenario with its value, JSON-able; the same for every way to write the same scenario."""
     data = scenario.model_dump(mode="json")
     data["start"] = scenario.start_utc.isoformat()
     data["stop"], data["duration_h"] = scenario.stop_utc.isoformat(), None
-    writer.dump(data, text)
-    return text.getvalue()
+    return data
 
 
 def schema_json() -> str:
@@ -170,6 +226,11 @@ def _apply(setting: str, document: Document) -> None:
         return
     value = parse_yaml(text, source)
     document.problems.extend(value.problems)
+    put(document, keys, value.data, source)
+
+
+def put(document: Document, keys: tuple[str, ...], value: Any, source: str) -> None:
+    """Write a value at a place of a document, making the parts on the way."""
     if not isinstance(document.data, dict):
         document.data = {}
     holder = document.data
@@ -178,7 +239,7 @@ def _apply(setting: str, document: Document) -> None:
             holder[part] = {}
             document.places[keys[:depth]] = source
         holder = holder[part]
-    holder[keys[-1]] = value.data
+    holder[keys[-1]] = value
     document.places[keys] = source
     if keys in (("duration_h",), ("stop",)):
         # The length is one choice of two keys: setting one withdraws the other.

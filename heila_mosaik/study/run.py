@@ -19,7 +19,9 @@ from heila_mosaik.study.gear import gear, resource_buses
 from heila_mosaik.study.loader import dump_scenario
 from heila_mosaik.study.microgrids import make_plant
 from heila_mosaik.study.progress import Progress
+from heila_mosaik.study.reinforcement import cost, lengths, plan_reinforcement
 from heila_mosaik.study.schema import Scenario
+from heila_mosaik.study.shelf import Shelf
 from heila_mosaik.study.world import Parts, run_world
 
 Report = Callable[[Progress], None]
@@ -40,6 +42,8 @@ def run_scenario(
     baseline: bool = True,
     progress: Report | None = None,
     host: MakeExchange | None = None,
+    shelf: Shelf | None = None,
+    with_net: bool = True,
 ) -> Path:
     """Run a scenario.
 
@@ -49,6 +53,8 @@ def run_scenario(
         baseline: Whether the same day without any trade is run first, into ``<out>/baseline``.
         progress: Told how far the run has come.
         host: Makes what hosts the actors; a mixed run has its own for the run with flexibility.
+        shelf: Grids made ready by earlier runs.
+        with_net: Whether the run folder gets the pandapower net.
 
     Returns:
         The run folder.
@@ -61,17 +67,27 @@ def run_scenario(
         progress(
             Progress(phase="build", simulated=scenario.start_utc, start=scenario.start_utc, stop=scenario.stop_utc)
         )
-    study = build_study(scenario)
-    with _store(study, out) as store:
+    shelf = shelf if shelf is not None else Shelf()
+    if scenario.reinforcement.plan:
+        scenario = plan_reinforcement(scenario, lambda trial, place: _without_trade(trial, place, shelf))
+    study = build_study(scenario, shelf)
+    with _store(study, out, with_net=with_net) as store:
         if baseline and scenario.flexibility:
-            with _store(study, out / "baseline", flexibility=False) as other:
+            with _store(study, out / "baseline", flexibility=False, with_net=with_net) as other:
                 _run(study, other, "baseline", progress, flexibility=False)
         phase = "flexibility" if scenario.flexibility else "baseline"
         _run(study, store, phase, progress, scenario.flexibility, host)
     return out
 
 
-def _store(study: Study, folder: Path, *, flexibility: bool = True) -> RunStore:
+def _without_trade(scenario: Scenario, folder: Path, shelf: Shelf) -> Any:
+    study = build_study(scenario, shelf)
+    with _store(study, folder, with_net=False) as store:
+        _run(study, store, "plan", None, flexibility=False)
+    return study.net.net
+
+
+def _store(study: Study, folder: Path, *, flexibility: bool = True, with_net: bool = True) -> RunStore:
     scenario = study.scenario
     if not flexibility:
         scenario = scenario.model_copy(update={"flexibility": False})
@@ -84,7 +100,8 @@ def _store(study: Study, folder: Path, *, flexibility: bool = True) -> RunStore:
         provenance={"grid": study.folder.name, "grid_checksums": dict(study.folder.checksums)},
     )
     store.write_json("grid.json", describe(study))
-    save_net(study.net.net, folder / "net.json")
+    if with_net:
+        save_net(study.net.net, folder / "net.json")
     return store
 
 
@@ -121,6 +138,7 @@ def _run(
             step_s=scenario.step_s,
             seed=scenario.seed,
             net=fresh.net.net,
+            engine=fresh.engine,
             on_divergence=scenario.divergence,
             failed=store.folder / "failed",
             table=fresh.environment.table,
@@ -190,4 +208,7 @@ def describe(study: Study) -> dict[str, Any]:
         )
         for part in study.folder.microgrids
     ]
-    return describe_grid(study.network, entries)
+    described = describe_grid(study.network, entries)
+    if study.scenario.reinforcement.lines or study.scenario.reinforcement.trafos:
+        described["reinforcement"] = cost(study.scenario, lengths(study.net.net))
+    return described

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from heila_mosaik.study.events_part import FaultPart, Restoration, order_problem
 from heila_mosaik.study.network_part import Network
 from heila_mosaik.study.own_part import OwnMeansPart, PeakPart, VoltVarPart
+from heila_mosaik.study.reinforcement_part import Reinforcement
 from heila_mosaik.study.reserves_part import Reserves
 from heila_mosaik.study.topology_part import Topology
 
@@ -306,6 +307,7 @@ class Scenario(Part):
     spp: Spp = Field(default_factory=Spp)
     reserves: Reserves = Field(default_factory=Reserves)
     series: SeriesFiles = Field(default_factory=SeriesFiles)
+    reinforcement: Reinforcement = Field(default_factory=Reinforcement)
     results: Results = Field(default_factory=Results)
     events: tuple[FaultPart, ...] = Field(default=(), description="What happens to the grid: faults and their repair.")
     restoration: Restoration = Field(default_factory=Restoration)

@@ -77,6 +77,7 @@ class Parts:
         step_s: Length of a step. [s]
         seed: Seed of all random streams.
         net: pandapower net, microgrids attached.
+        engine: The same net compiled; ``None`` compiles it.
         on_divergence: ``stop``, ``hold`` or ``skip``.
         failed: Folder for diverged cases.
         table: Profiles, weather included.
@@ -102,6 +103,7 @@ class Parts:
     step_s: int
     seed: int
     net: Any
+    engine: Any = None
     on_divergence: str
     failed: Path
     table: ProfileTable
@@ -171,6 +173,7 @@ def _wire(world: Any, parts: Parts) -> None:
     ).Meters()
     grid = world.start("Grid", step_size=parts.step_s, start=parts.start).Grid(
         net=parts.net,
+        engine=parts.engine,
         on_divergence=parts.on_divergence,
         failed_folder=parts.failed,
         breakers=parts.terminals.breakers,

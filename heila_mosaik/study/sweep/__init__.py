@@ -1,0 +1,1 @@
+"""Sweeps: many runs of one scenario, planned here and carried out by any number of workers."""
