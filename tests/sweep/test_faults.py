@@ -95,7 +95,7 @@ def when_done(folder: Path, count: int, action, errors: list[BaseException]) -> 
 
 
 def test_killed_workers_and_a_restarted_scheduler_change_no_byte(tmp_path, sweep_file, site):
-    plan = make_plan(sweep_file(30))
+    plan = make_plan(sweep_file(12))
     run_sweep(plan, tmp_path / "calm", Place(jobs=-1))
     scheduler = site.scheduler()
     workers = [site.worker("a"), site.worker("b")]
@@ -113,20 +113,20 @@ def test_killed_workers_and_a_restarted_scheduler_change_no_byte(tmp_path, sweep
         site.scheduler()
         site.worker("d")
 
-    actions = [when_done(out, 3, kill_worker, errors), when_done(out, 12, restart_scheduler, errors)]
+    actions = [when_done(out, 3, kill_worker, errors), when_done(out, 8, restart_scheduler, errors)]
     tally = run_sweep(plan, out, Place(scheduler=site.address, patience_s=_PATIENCE_S))
     for action in actions:
         action.join(_PATIENCE_S)
     assert errors == []
     assert tally.lost > 0  # the storm was one
-    assert (tally.done, tally.failed) == (60, 0)
+    assert (tally.done, tally.failed) == (24, 0)
     assert dataset(out) == dataset(tmp_path / "calm")
     lines = (out / JOURNAL).read_text().splitlines()
-    assert len(lines) == len(set(lines)) == 60
+    assert len(lines) == len(set(lines)) == 24
     # Twice in vain: the same call finds everything done and needs no worker.
     site.end()
     again = run_sweep(plan, out, Place(scheduler=site.address, patience_s=1.0))
-    assert (again.done, again.skipped) == (0, 60)
+    assert (again.done, again.skipped) == (0, 24)
 
 
 @pytest.mark.skipif(

@@ -24,11 +24,6 @@ from heila_mosaik.errors import HeilaError
 Figures = dict[str, float | str | None]
 _NODE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO})
 _ONE = threading.Lock()
-_TABLES = frozenset(
-    {"bus_vm_pu", "line_loading_percent", "trafo_loading_percent", "system", "ext_p_mw"}
-    | {"estimate_vm_pu", "resource_p_mw", "frequency_hz", "device_position"}
-)
-"""Series the key figures are computed from; the others are recorded only in run folders that are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,11 +166,6 @@ def run_job(key: str, job: Job) -> Figures:
     from heila_mosaik.study.shelf import Shelf  # noqa: PLC0415
 
     scenario = Scenario.model_validate(job.scenario).placed_in(Path(job.folder))
-    if job.keep != "all":
-        wanted = tuple(name for name in scenario.results.record if name in _TABLES)
-        scenario = scenario.model_copy(
-            update={"results": scenario.results.model_copy(update={"record": wanted})}
-        ).placed_in(scenario.folder)
     shelf = _shelves.setdefault(job.study, Shelf())
     with _scratch(key, job) as folder:
         run_scenario(scenario, folder, baseline=job.baseline, shelf=shelf, with_net=job.keep == "all")
