@@ -12,8 +12,9 @@ from rdflib.term import Node
 
 from heila_mosaik.bridges import rdfguard
 from heila_mosaik.bridges.smartapi import vocabulary as v
+from heila_mosaik.bridges.smartapi.canonical import read_canonical
 from heila_mosaik.bridges.smartapi.graph import Thing, lexical, malformed
-from heila_mosaik.bridges.smartapi.table import MESSAGES, RANGE_OWNERS, RANGES, Field, Kind, Number, spec
+from heila_mosaik.bridges.smartapi.table import MESSAGES, RANGES, Field, Kind, Number, check_ranges, spec
 from heila_mosaik.bridges.smartapi_refusal import Refusal, RefusedError
 from heila_mosaik.domain.information import InformationObject, Measurements, Message, PQProfile
 from heila_mosaik.domain.quantities import Quality, Quantity
@@ -25,7 +26,21 @@ _PROFILE_FIELDS = tuple(field.name for field in dataclasses.fields(PQProfile))
 
 
 def read_message(payload: bytes, content_type: str = "text/turtle") -> Message:
-    """Message from bytes that come from outside.
+    """Message from bytes that come from outside; what our own writer wrote is read without a graph.
+
+    Args:
+        payload: Turtle, JSON-LD or RDF/XML.
+        content_type: Media type.
+
+    Raises:
+        RefusedError: With the named reason; no other exception leaves.
+    """
+    known = read_canonical(payload) if content_type == "text/turtle" else None
+    return read_graph(payload, content_type) if known is None else known
+
+
+def read_graph(payload: bytes, content_type: str = "text/turtle") -> Message:
+    """Message from bytes that come from outside, through the guarded graph.
 
     Args:
         payload: Turtle, JSON-LD or RDF/XML.
@@ -121,7 +136,7 @@ class _Reader:
                 if field.default is dataclasses.MISSING:
                     raise _require(field.name, owner)
                 values[field.name] = field.default
-        _check_ranges(values, owner)
+        check_ranges(values, owner)
         if table.profile:
             profile = PQProfile(**{name: values.pop(name) for name in _PROFILE_FIELDS})  # type: ignore[arg-type]
             values["profile"] = profile
@@ -271,22 +286,6 @@ def _same_grid(values: dict[str, object], series: list[Thing], owner: str) -> No
         if grid != (start, step):
             raise malformed(f"time series starts {grid[0]} at {grid[1]} s, the object says {start}, {step} s", owner)
         values["start"], values["step_s"] = start, step
-
-
-def _check_ranges(values: dict[str, object], owner: str) -> None:
-    for low_name, high_name in (RANGES[:2], RANGES[2:]):
-        low, high = values.get(low_name), values.get(high_name)
-        pairs = zip(low, high, strict=False) if isinstance(low, tuple) and isinstance(high, tuple) else [(low, high)]
-        for least, most in pairs:
-            if isinstance(least, float) and isinstance(most, float):
-                zero = owner not in RANGE_OWNERS or least <= 0.0 <= most
-                if least > most or not zero:
-                    raise RefusedError(
-                        Refusal.OUT_OF_RANGE,
-                        f"range {least} … {most}",
-                        where=f"{owner}.{low_name}",
-                        remedy="minimum <= maximum, and an adjustment range holds zero",
-                    )
 
 
 def _point(thing: Thing) -> tuple[str, Quantity, float, float, Quality, float]:

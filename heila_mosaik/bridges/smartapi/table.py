@@ -17,6 +17,7 @@ from functools import cache
 from typing import Any
 
 from heila_mosaik.bridges.smartapi import vocabulary as v
+from heila_mosaik.bridges.smartapi_refusal import Refusal, RefusedError
 from heila_mosaik.domain import information as info
 
 
@@ -218,3 +219,28 @@ def spec(cls: type[Any]) -> Spec:
         inner = typing.get_type_hints(info.PQProfile)
         declared += [_field(f, inner[f.name], timed=True) for f in dataclasses.fields(info.PQProfile)]
     return Spec(cls=cls, fields=tuple(declared), profile=profile, timed=timed)
+
+
+def check_ranges(values: dict[str, object], owner: str) -> None:
+    """Whether adjustment ranges are ranges.
+
+    Args:
+        values: Fields of an object.
+        owner: Name of its class.
+
+    Raises:
+        RefusedError: If one is not.
+    """
+    for low_name, high_name in (RANGES[:2], RANGES[2:]):
+        low, high = values.get(low_name), values.get(high_name)
+        pairs = zip(low, high, strict=False) if isinstance(low, tuple) and isinstance(high, tuple) else [(low, high)]
+        for least, most in pairs:
+            if isinstance(least, float) and isinstance(most, float):
+                zero = owner not in RANGE_OWNERS or least <= 0.0 <= most
+                if least > most or not zero:
+                    raise RefusedError(
+                        Refusal.OUT_OF_RANGE,
+                        f"range {least} … {most}",
+                        where=f"{owner}.{low_name}",
+                        remedy="minimum <= maximum, and an adjustment range holds zero",
+                    )

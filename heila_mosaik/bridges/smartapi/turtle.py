@@ -20,7 +20,7 @@ from heila_mosaik.domain.information import InformationObject, Measurements, Mes
 
 LINKED_LIST_MAX = 900  # the Smart API library reads an rdf:List recursively
 SIZE_MAX = 256 * 1024
-_HEADER = "".join(f"@prefix {name}: <{iri}> .\n" for name, iri in v.PREFIXES.items())
+HEADER = "".join(f"@prefix {name}: <{iri}> .\n" for name, iri in v.PREFIXES.items())
 _SHORT = sorted(((iri, name) for name, iri in v.PREFIXES.items()), key=lambda pair: -len(pair[0]))
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _SPECIAL = re.compile(r"[^ !#-\[\]-~]")
@@ -203,7 +203,7 @@ class Writer:
         activity += [f"smartapi:timeSeries {series}" for series in self._series]
         sender, action = reference(v.ACTOR, message.sender), reference(v.ACTIVITY, message.id)
         turtle = (
-            f"{_HEADER}{reference(v.MESSAGE, message.id)} a smartapi:Notification ;\n"
+            f"{HEADER}{reference(v.MESSAGE, message.id)} a smartapi:Notification ;\n"
             f"  smartapi:generatedBy {sender} ;\n  smartapi:generatedAt {moment(message.sent_at)} ;\n"
             f"  smartapi:id {numeric_identity(message.id)} ;\n  heila:id {text(message.id)} ;\n"
             f"  heila:sender {text(message.sender)} ;\n  heila:receiver {text(message.receiver)} ;\n"
