@@ -32,6 +32,7 @@ from heila_mosaik.domain.information import (
 
 LIFETIME_S = 300
 _WRITE_S = 0.2
+_REPLACED = "replaced by a later message"
 _log = logging.getLogger(__name__)
 
 
@@ -80,7 +81,7 @@ class Courier:
         carriers: Way to each receiver.
         default: Way to all others; ``None``: they cannot be reached.
         retry: When to try again.
-        expired: Told of messages given up.
+        returned: Told of messages that were refused or given up, unless a later one has replaced them.
         counts: What became of messages.
     """
 
@@ -89,7 +90,7 @@ class Courier:
     carriers: Mapping[str, Carrier] = field(default_factory=dict)
     default: Carrier | None = None
     retry: Retry = field(default_factory=Retry)
-    expired: Callable[[Outgoing, str], None] | None = None
+    returned: Callable[[Outgoing, str], None] | None = None
     counts: Counter[str] = field(default_factory=Counter)
     _open: dict[str, _Open] = field(default_factory=dict)
     _newest: dict[tuple[str, str, str], list[int]] = field(default_factory=dict)
@@ -121,7 +122,7 @@ class Courier:
             self._give_up(one, f"not confirmed before {one.until.isoformat()} in {tries} tries{_because(one)}")
             return
         if tries and self._newest[_thing(message.receiver, message.body)][0] != one.outgoing.seq:
-            self._give_up(one, f"replaced by a later message before it was confirmed{_because(one)}")
+            self._give_up(one, f"{_REPLACED} before it was confirmed{_because(one)}")
             return
         carrier = self.carriers.get(message.receiver, self.default)
         one.outgoing = replace(one.outgoing, tries=tries + 1)
@@ -138,8 +139,6 @@ class Courier:
 
     def _give_up(self, one: _Open, reason: str) -> None:
         self._finish(one, Delivery.EXPIRED, reason)
-        if self.expired is not None:
-            self.expired(one.outgoing, reason)
 
     def _finish(self, one: _Open, state: Delivery, reason: str) -> None:
         message = one.outgoing.message
@@ -151,6 +150,8 @@ class Courier:
         self.counts[state.value] += 1
         self._written.append((one.outgoing.seq, state, one.outgoing.tries, time.time_ns(), reason))
         if state is not Delivery.DELIVERED:
+            if self.returned is not None and not reason.startswith(_REPLACED):
+                self.returned(one.outgoing, reason)
             _log.warning("%s: %s %s: %s", self.store.actor, message.id, state.value, reason)
 
     def settled(self, identity: str, state: Delivery, reason: str = "") -> None:

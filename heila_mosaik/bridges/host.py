@@ -289,7 +289,7 @@ class LiveHost:
                 _log.warning("%s", error)
 
     def returned(self, outgoing: Outgoing, reason: str) -> None:
-        """Tell the actor that a call could not be delivered; usually the courier's ``expired``."""
+        """Tell the actor that a call could not be delivered; usually the courier's ``returned``."""
         message, body = outgoing.message, outgoing.message.body
         detail = f"{type(body).__name__} {body.id} to {message.receiver} was not delivered: {reason}"
         try:

@@ -139,7 +139,7 @@ class LiveNode:
             watch=None if self.mirror is None else self.mirror.watch,
             settings=settings.host,
         )
-        self.courier.expired = self.host.returned
+        self.courier.returned = self.host.returned
         self.directory: Directory | None = None
         if settings.registration:
             authority = x509.load_pem_x509_certificate((settings.keys / "ca.pem").read_bytes())

@@ -81,7 +81,7 @@ def _show(results: Sequence[CycleResult], out: Path) -> None:
 
     from heila_mosaik.study.cycle import total
 
-    console = Console()
+    console = Console(width=120)
     table = Table("cycle", "registration [s]", "run [s]", "sequence", "verified", "within tolerance")
     for one in results:
         state = (
