@@ -26,7 +26,7 @@ understood when only one field has the quantity. Fields equal to their default a
 - Limits: 256 KiB, nesting 32, 64 prefixes, typed literals of 64 characters, times with offset.
 - Signature: detached JWS (Ed25519, `b64: false`) over the exact bytes with `iss aud iat exp jti` in its header;
   MQTT 5 user property `jws`. Encryption: JWE `ECDH-ES` + `A256GCM`, signed as ciphertext, user property `enc: 1`.
-- MQTT topics: `heila/v1/<receiver>/in/<sender>` (QoS 1) and `heila/v1/<actor>/status` (retained, last will).
+- Topics, HTTPS, receipts and registration: [live.md](live.md).
 """
 
 
