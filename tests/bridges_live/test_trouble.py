@@ -28,7 +28,7 @@ def pair(lab):
     """AMS at the broker, MGMS behind a link."""
     ams, mgms = lab.run("ams", partners=("mgms",)), lab.run("mgms", partners=("ams",), through=lab.link.port)
     ams.say("mgms", reserve(0))
-    until(lambda: mgms.got == ["r0"])
+    until(lambda: mgms.got == ["r0"] and fates(ams.node) == ["delivered"])
     return ams, mgms
 
 
