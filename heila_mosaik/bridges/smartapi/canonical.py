@@ -26,7 +26,7 @@ _MESSAGE = re.compile(
     r'  smartapi:generatedAt "([^"\s]{1,40})"\^\^xsd:dateTime ;\n  smartapi:id [0-9]{1,16} ;\n'
     rf"  heila:id {_STRING} ;\n  heila:sender {_STRING} ;\n  heila:receiver {_STRING} ;\n"
 )
-_CLASS = re.compile(r"\n<[^>\s]*> a smartapi:Entity , heila:([A-Za-z]{1,40})")
+_CLASS = re.compile(r"\n<[^>\s]*> a smartapi:Entity , (?:smartapi:\w{1,40} , )?heila:([A-Za-z]{1,40})")
 _PLAIN = re.compile(rf"heila:(\w+) (?:{_STRING}(\^\^xsd:dateTime)?|(true|false|[0-9]{{1,9}})) ")
 _NUMBER = re.compile(
     r"ValueObject ; heila:field heila:(\w+) ; qudt:quantityKind \S+ ; qudt:unit \S+ ; rdf:value (\S{1,40}) \]"
