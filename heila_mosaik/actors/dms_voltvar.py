@@ -184,14 +184,15 @@ class VoltVar:
             self._at = None
             state = self._cost(start, p_bus, q_bus, limit, self.limits, held=True)
             urgent = self._lasting(now, state)
+            target = start
             if urgent:
-                self._correct(now, start, p_bus, q_bus, limit, out)
+                target = self._correct(now, start, p_bus, q_bus, limit, out)
             elif self.settings.plan and self.means.devices and _due(now, self._planned_at, self.settings.replan_s):
                 self._planned_at = floor_to(now, self.settings.cycle_s)
-                self._plan(now, start, p_bus, q_bus, limit, deviation, out)
+                target = self._plan(now, start, p_bus, q_bus, limit, deviation, out)
             if urgent or _due(now, self._sent_at, self.settings.cycle_s):
                 self._sent_at = floor_to(now, self.settings.cycle_s)
-                self._set_inverters(now, p_bus, q_bus, limit, out)
+                self._set_inverters(now, target, p_bus, q_bus, limit, out)
 
     def _expected(self) -> Positions:
         """Positions once all commands on their way have arrived."""
@@ -234,8 +235,8 @@ class VoltVar:
 
     def _correct(
         self, now: datetime, start: Positions, p_bus: FloatArray, q_bus: FloatArray, limit: FloatArray, out: Outbox
-    ) -> None:
-        """Move against a broken limit, dwell times aside."""
+    ) -> Positions:
+        """Move against a broken limit, dwell times aside; returns the positions commanded."""
         found = search(
             lambda at: self._cost(at, p_bus, q_bus, limit, self.limits).cost_eur_per_h,
             self.means.devices,
@@ -248,6 +249,7 @@ class VoltVar:
             self._broken_since = None
             why = f"a broken limit, {before.cost_eur_per_h:.0f} to {found.cost_eur_per_h:.0f} EUR/h"
             self._command(now, start, found.positions, why, out)
+        return found.positions
 
     def _plan(
         self,
@@ -258,8 +260,8 @@ class VoltVar:
         limit: FloatArray,
         deviation: Deviation,
         out: Outbox,
-    ) -> None:
-        """Plan the horizon and command what is due now."""
+    ) -> Positions:
+        """Plan the horizon and command what is due now; returns the positions commanded."""
         settings, devices = self.settings, self.means.devices
         first = now.replace(minute=0, second=0, microsecond=0)
         grid = TimeGrid(
@@ -293,7 +295,9 @@ class VoltVar:
             change = self._cost(start, *states[0], self.limits).cost_eur_per_h
             change -= self._cost(target, *states[0], self.limits).cost_eur_per_h
             gain = change * float(hours[0]) - wear_eur(devices, start, target)
-        if target != start and gain >= settings.gain_eur:
+        if gain < settings.gain_eur:
+            target = start
+        if target != start:
             self._command(now, start, target, f"a plan that saves {gain:.2f} EUR over {settings.horizon_h:g} h", out)
         out.record(
             "voltvar_planned",
@@ -303,6 +307,7 @@ class VoltVar:
             stay_eur=plan.stay_eur,
             evaluations=plan.evaluations,
         )
+        return target
 
     def _rested(self, now: datetime, name: str, dwell_s: float) -> bool:
         moved = self._moved_at.get(name)
@@ -333,13 +338,13 @@ class VoltVar:
                 )
 
     def _set_inverters(
-        self, now: datetime, p_bus: FloatArray, q_bus: FloatArray, limit: FloatArray, out: Outbox
+        self, now: datetime, at: Positions, p_bus: FloatArray, q_bus: FloatArray, limit: FloatArray, out: Outbox
     ) -> None:
         """Reactive set points for the state at the positions commanded."""
         if not (self.settings.setpoints and self.means.inverters):
             return
-        place(self.estimator.engine, self.means.devices, self._expected())
-        self._at = None
+        place(self.estimator.engine, self.means.devices, at)
+        self._at = at
         found = optimise_reactive(
             self.estimator.engine,
             p_bus,

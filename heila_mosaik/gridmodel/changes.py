@@ -10,10 +10,11 @@ import numpy as np
 from heila_mosaik.domain.network import Network
 from heila_mosaik.domain.powerflow.arrays import Grid, Work
 from heila_mosaik.domain.powerflow.topology import assemble
-from heila_mosaik.domain.quantities import ComplexArray, IntArray
+from heila_mosaik.domain.quantities import IntArray
 from heila_mosaik.errors import Problem, ProblemsError
 from heila_mosaik.gridmodel.compile import Compiled
 from heila_mosaik.gridmodel.switching import SWITCHED, BranchEnds
+from heila_mosaik.gridmodel.taps import Taps
 
 KEYED = ("trafo3w", "gen", "ext_grid")
 """Tables whose service states a compiled grid is made for."""
@@ -33,15 +34,13 @@ class Changeable:
     _ends: BranchEnds
     _solved: bool
     _cache: dict[tuple[Any, ...], Compiled]
-    _taps: dict[tuple[Any, ...], ComplexArray]
+    _taps: Taps
+    _state: int
 
     def _adopt(self) -> None:
         raise NotImplementedError
 
     def _refresh_factors(self) -> None:
-        raise NotImplementedError
-
-    def _tap_rows(self, table: str) -> ComplexArray:
         raise NotImplementedError
 
     def _element(self, table: str, element: int) -> int:
@@ -65,17 +64,16 @@ class Changeable:
     def set_tap(self, trafo: int, tap_pos: float, table: str = "trafo") -> None:
         """Set the tap of transformer ``trafo`` (pandapower id)."""
         element = self._element(table, trafo)
-        if self._net[table].at[element, "tap_pos"] == tap_pos:
+        if not self._taps.move(table, element, tap_pos):
             return
-        self._net[table].at[element, "tap_pos"] = tap_pos
-        rows = self._tap_rows(table)
+        rows = self._taps.rows(self._state, table)
         start = self._compiled.first[table]
         self._work.br_y[start : start + len(rows)] = rows
         self._rebuild()
 
     def tap(self, trafo: int, table: str = "trafo") -> float:
         """Present tap of transformer ``trafo`` (pandapower id)."""
-        return float(self._net[table].at[self._element(table, trafo), "tap_pos"])
+        return self._taps.position(table, self._element(table, trafo))
 
     def set_shunt_step(self, shunt: int, step: int) -> None:
         """Set the step of capacitor bank or reactor ``shunt`` (pandapower id)."""
@@ -146,7 +144,7 @@ class Changeable:
             self._adopt()
         else:
             self._cache.clear()
-            self._taps.clear()
+            self._taps.forget()
             self._adopt()
 
     def _rebuild(self) -> None:

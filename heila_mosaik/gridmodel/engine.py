@@ -16,13 +16,14 @@ from heila_mosaik.domain.powerflow.pack import Flat, flatten_work
 from heila_mosaik.domain.powerflow.sensitivity import adjoint_rows
 from heila_mosaik.domain.powerflow.solve import solve
 from heila_mosaik.domain.powerflow.topology import assemble
-from heila_mosaik.domain.quantities import ComplexArray, FloatArray, IntArray
+from heila_mosaik.domain.quantities import FloatArray, IntArray
 from heila_mosaik.errors import Problem, ProblemsError
 from heila_mosaik.gridmodel.changes import APPLIANCES, KEYED, Changeable
-from heila_mosaik.gridmodel.compile import Compiled, compile_arrays, factors, tap_admittances, zip_shares
+from heila_mosaik.gridmodel.compile import Compiled, compile_arrays, factors, zip_shares
 from heila_mosaik.gridmodel.ladder import Choice, LightSim, Rung, choose, run_pandapower
 from heila_mosaik.gridmodel.switching import BranchEnds, shunt_steps
 from heila_mosaik.gridmodel.tables import read_input, read_network, write_input
+from heila_mosaik.gridmodel.taps import Taps
 from heila_mosaik.gridmodel.truth import read_state
 
 _LOG = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class CompiledGrid(Changeable):
             )
         self._reference = read_state(self._net)
         self._cache: dict[tuple[Any, ...], Compiled] = {}
-        self._taps: dict[tuple[Any, ...], ComplexArray] = {}
+        self._taps = Taps(self._net)
         self._light: LightSim | None = None
         self._last_ext_vm = self._input.ext_vm_pu.copy()
         self._last_gen_vm = self._input.gen_vm_pu.copy()
@@ -85,10 +86,11 @@ class CompiledGrid(Changeable):
 
     def _adopt(self) -> None:
         """Take the arrays for the present state of bus-bus switches, compiled now or before."""
-        key = self._state = self._key()
+        key = self._key()
         if key not in self._cache:
             self._cache[key] = compile_arrays(self._net)
         found = self._cache[key]
+        self._state = list(self._cache).index(key)
         self._compiled = found
         self._grid: Grid = found.grid
         self._parts = results.layout(found.grid)
@@ -100,7 +102,7 @@ class CompiledGrid(Changeable):
         self._step_shunts(shunt_steps(net) - found.shunt_steps)
         for table in ("trafo", "trafo3w"):
             if table in found.first:
-                rows = self._tap_rows(table)
+                rows = self._taps.rows(self._state, table)
                 work.br_y[found.first[table] : found.first[table] + len(rows)] = rows
         self._refresh_factors()
         self._has_pv = bool(work.pv.any())
@@ -117,22 +119,6 @@ class CompiledGrid(Changeable):
             (*APPLIANCES, "gen"), (work.load_k, work.sgen_k, work.storage_k, work.gen_k), strict=True
         ):
             into[:] = factors(self._net, table)
-
-    def _tap_rows(self, table: str) -> ComplexArray:
-        """Admittances of a transformer table at the present taps; pandapower computes each position once.
-
-        A two-winding transformer's row depends on its own tap alone, so that any combination is put together from
-        positions seen before; three-winding transformers are kept by combination.
-        """
-        taps = self._net[table]["tap_pos"].to_numpy(float, na_value=np.nan).tolist()
-        keys: list[tuple[Any, ...]] = [(self._state, table, k, repr(tap)) for k, tap in enumerate(taps)]
-        if table != "trafo":
-            keys = [(self._state, table, tuple(map(repr, taps)))]
-        if any(key not in self._taps for key in keys):
-            rows = tap_admittances(self._net, table)
-            self._taps |= dict(zip(keys, rows if table == "trafo" else [rows], strict=True))
-        found: ComplexArray = np.stack([self._taps[key] for key in keys])
-        return found if table == "trafo" else found[0]
 
     def _take(self, choice: Choice) -> None:
         self.rung, self.reason = choice.rung, choice.reason
@@ -304,12 +290,13 @@ class CompiledGrid(Changeable):
     def _private_parts(self) -> dict[str, Any]:
         """Copies of what a shallow copy would share and either engine writes to."""
         work, flat = flatten_work(self._work)
+        net = copy.deepcopy(self._net)
         return {
-            "_net": copy.deepcopy(self._net),
+            "_net": net,
             "_work": work,
             "_flat": Flat(*self._compiled.flat, *flat),
             "_ends": self._ends.copy(),
             "_cache": dict(self._cache),
-            "_taps": dict(self._taps),
+            "_taps": self._taps.copy(net),
             "_light": LightSim() if self._light is not None else None,
         }

@@ -20,9 +20,11 @@ from heila_mosaik.results.flows import offers
 from heila_mosaik.results.folder import RunFolder
 from heila_mosaik.results.harm import contracts, withheld
 from heila_mosaik.results.manifest import Manifest
+from heila_mosaik.results.peak import peak_figures
 from heila_mosaik.results.reserves import reserve_figures
 from heila_mosaik.results.security import security_figures
 from heila_mosaik.results.trades import congestion_bodies
+from heila_mosaik.results.voltvar import volt_var_figures
 
 _PREFIX = {"buses": "bus", "lines": "line", "trafos": "trafo"}
 
@@ -38,6 +40,9 @@ def compute_kpis(run: RunFolder) -> dict[str, Any]:
         figures["security"] = security
     if "reinforcement" in run.grid:
         figures["reinforcement"] = dict(run.grid["reinforcement"])
+    own_means, peak = volt_var_figures(run), peak_figures(run)
+    figures |= {"volt_var": own_means} if own_means is not None else {}
+    figures |= {"peak": peak} if peak is not None else {}
     if run.baseline is not None:
         figures["baseline"] = _grid_figures(run.baseline)
         if security is not None:

@@ -15,9 +15,11 @@ from heila_mosaik.results import plots
 from heila_mosaik.results.folder import RunFolder
 from heila_mosaik.results.harm import contracts, withheld
 from heila_mosaik.results.kpis import compute_kpis
+from heila_mosaik.results.peak import peak_chart, said_of_peak
 from heila_mosaik.results.plotmap import grid_map
 from heila_mosaik.results.reserves import reserve_chart
 from heila_mosaik.results.security import said_of_security
+from heila_mosaik.results.voltvar import said_of_volt_var, volt_var_chart
 
 _SHOWN_WITHHELD = 40
 _KINDS = {
@@ -104,6 +106,7 @@ def headline(figures: dict[str, Any]) -> list[str]:
     said += _said_of_reserves(figures.get("reserves"))
     if figures.get("security") is not None:
         said.append(said_of_security(figures["security"], (figures.get("baseline") or {}).get("security")))
+    said += said_of_volt_var(figures.get("volt_var")) + said_of_peak(figures.get("peak"))
     if flexibility["withheld"]:
         said.append(
             f"Activations withheld or withdrawn because of harm, or refused: {flexibility['withheld']}; "
@@ -179,10 +182,16 @@ def _charts(run: RunFolder) -> dict[str, go.Figure | None]:
         "merit": plots.merit_order(run),
         "map": grid_map(run),
         "estimation": plots.estimation_error(run),
-        "reserves": None
-        if (chart := reserve_chart(run)) is None
-        else plots.style(chart, 720).update_layout(legend={"y": 1.05}, margin={"t": 80}),
+        "reserves": _styled(reserve_chart(run), 720, 1.05),
+        "volt_var": _styled(volt_var_chart(run), 860, 1.04),
+        "peak": _styled(peak_chart(run), 420, 1.1),
     }
+
+
+def _styled(figure: go.Figure | None, height: int, legend_y: float) -> go.Figure | None:
+    if figure is None:
+        return None
+    return plots.style(figure, height).update_layout(legend={"y": legend_y}, margin={"t": 80})
 
 
 def _html(name: str, figure: go.Figure | None) -> str:
