@@ -140,7 +140,7 @@ class Dms:
             if self.functions.chosen.congestion:
                 reserves = list(self.control.reserves.values())
                 self.detection = self.desk.request(now, session, self._deviation, reserves, self._out)
-            self.functions.request(now, session, self._deviation, self._out)
+            self.functions.request(now, session, self._out)
         for _, session in self._due(now, MarketEvent.BID):
             self.desk.bid(now, session, self._out)
             self.functions.bid(now, session, self._out)

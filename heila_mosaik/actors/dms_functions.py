@@ -72,6 +72,7 @@ class Functions:
         desk: MarketDesk,
     ) -> None:
         self.chosen, self.control, self.desk = chosen, control, desk
+        self._deviation: Deviation = None
         self._nowcast, self._own = Nowcast(knowledge), len(knowledge.injections.names)
         self.volt_var: VoltVar | None = None
         self.curtailment: Curtailment | None = None
@@ -106,7 +107,9 @@ class Functions:
 
     def run(self, now: datetime, estimate: Estimate, out: Outbox) -> Redispatch | None:
         """One cycle of all functions in their order: own means, bought flexibility, curtailment; then the peak."""
-        deviation = self.deviation(now, estimate) if self.volt_var is not None or self.peak is not None else None
+        if self.volt_var is not None or self.peak is not None:
+            self._deviation = self.deviation(now, estimate)
+        deviation = self._deviation
         if self.volt_var is not None:
             p, q = self.control.baseline(now, estimate)
             if self.curtailment is not None:
@@ -164,10 +167,10 @@ class Functions:
             found += self.curtailment.actions(p_mw)
         return found
 
-    def request(self, now: datetime, session: Session, deviation: Deviation, out: Outbox) -> None:
+    def request(self, now: datetime, session: Session, out: Outbox) -> None:
         """Market event: ask for offers against the peak."""
         if self.peak is not None:
-            self.peak.desk.request(now, session, deviation, self.peak.meter.billing, out)
+            self.peak.desk.request(now, session, self._deviation, self.peak.meter.billing, out)
 
     def bid(self, now: datetime, session: Session, out: Outbox) -> None:
         """Market event: bid."""

@@ -18,7 +18,7 @@ from heila_mosaik.domain.forecast import ErrorModel, Injections, Knowledge
 from heila_mosaik.domain.information import ActivationNotification, Message, ReserveNotification
 from heila_mosaik.domain.market import MarketCalendar
 from heila_mosaik.domain.quantities import Product, Quantity
-from heila_mosaik.domain.telemetry import MeasurementModel, standard_points
+from heila_mosaik.domain.telemetry import MeasurementModel, PositionPoints, standard_points
 from heila_mosaik.domain.voltvar import Characteristic, Device, Inverter
 from heila_mosaik.domain.voltvar.field import FieldUnits
 from heila_mosaik.domain.voltvar.means import Curtailable, OwnMeans
@@ -126,7 +126,7 @@ class OwnLab:
             standard_points(network, ("trafo.0", "trafo.1", "line.0", "line.10"), tuple(LOCATIONS), meters),
             np.random.default_rng(seed),
             period_s=step_s,
-            positions=ELEMENTS,
+            positions=PositionPoints(cyclic=ELEMENTS),
         )
         self.noise = np.random.default_rng(seed + 100)
         self.calls: dict[str, ActivationNotification] = {}
