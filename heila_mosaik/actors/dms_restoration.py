@@ -429,6 +429,7 @@ class Restoration:
             f"{plan.energy_mwh:.3f} MWh; {_list(plan.disconnect)} stay off",
             microgrid=carrier.name,
             loads=", ".join(plan.connect),
+            disconnect=", ".join(plan.disconnect),
             peak_mw=plan.peak_mw,
             energy_mwh=plan.energy_mwh,
         )

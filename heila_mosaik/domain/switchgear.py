@@ -55,11 +55,21 @@ class Former:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something the plant did: ``kind`` in snake_case, the element and a sentence."""
+    """Something the plant did.
+
+    Attributes:
+        kind: In snake_case.
+        element: Device, line or microgrid.
+        detail: In a sentence.
+        buses: Buses of an island.
+        closed: New position of a device.
+    """
 
     kind: str
     element: str
     detail: str
+    buses: tuple[int, ...] = ()
+    closed: bool | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -127,7 +137,12 @@ class Switchgear:
                 self.positions[device] = closed
                 changed = True
                 events.append(
-                    Event(kind="switched", element=device, detail=f"{device} {'closed' if closed else 'opened'}")
+                    Event(
+                        kind="switched",
+                        element=device,
+                        detail=f"{device} {'closed' if closed else 'opened'}",
+                        closed=closed,
+                    )
                 )
         commanded = dict(self.positions)
         for name, why in (overloaded or {}).items():
@@ -175,7 +190,11 @@ class Switchgear:
                 continue
             for device in fault_breakers(graph, closed, node):
                 self.positions[device] = False
-                events.append(Event(kind="tripped", element=device, detail=f"protection opened {device} for {element}"))
+                events.append(
+                    Event(
+                        kind="tripped", element=device, detail=f"protection opened {device} for {element}", closed=False
+                    )
+                )
 
     def _energise(self, events: list[Event]) -> Situation:
         graph = self.graph
@@ -192,19 +211,21 @@ class Switchgear:
             elif at not in dead and at not in taken and former.name not in self._tripped:
                 taken[at] = former
         live = supplied | set(taken)
-        before = set(self._situation.forming) if hasattr(self, "_situation") else set()
+        before = self._situation.islands if hasattr(self, "_situation") else {}
         forming = tuple(former.name for former in self._formers if former in taken.values())
         n = graph.first["line"]
         islands = {
             former.name: tuple(int(bus) for bus in np.flatnonzero(part[:n] == at)) for at, former in taken.items()
         }
         for former in self._formers:
-            if former.name in forming and former.name not in before:
+            if former.name in forming and islands[former.name] != before.get(former.name):
+                count = len(islands[former.name])
                 events.append(
                     Event(
-                        kind="island_formed",
+                        kind="island_changed" if former.name in before else "island_formed",
                         element=former.microgrid,
-                        detail=f"{former.name} holds an island of {len(islands[former.name])} buses",
+                        detail=f"{former.name} holds an island of {count} bus{'es' if count > 1 else ''}",
+                        buses=islands[former.name],
                     )
                 )
             if former.name in before and former.name not in forming and int(part[former.bus]) in supplied:

@@ -23,6 +23,7 @@ from heila_mosaik.results.manifest import Manifest
 from heila_mosaik.results.peak import peak_figures
 from heila_mosaik.results.reserves import reserve_figures
 from heila_mosaik.results.security import security_figures
+from heila_mosaik.results.supply import supply_figures
 from heila_mosaik.results.trades import congestion_bodies
 from heila_mosaik.results.voltvar import volt_var_figures
 
@@ -48,6 +49,11 @@ def compute_kpis(run: RunFolder) -> dict[str, Any]:
         if security is not None:
             figures["baseline"]["security"] = security_figures(run.baseline)
         figures["energy"]["curtailed_mwh"] = _curtailment(run, run.baseline)
+    supply = supply_figures(run)
+    if supply is not None:
+        figures["supply"] = supply
+        if run.baseline is not None:
+            figures["baseline"]["supply"] = supply_figures(run.baseline)
     plain: dict[str, Any] = _finite(figures)
     return plain
 
@@ -98,6 +104,8 @@ def _grid_figures(run: RunFolder) -> dict[str, Any]:
         congestion[f"{name}_current"] = _congestion(kpi.current_congestion(array, limit, step), name, loading)
         worst[f"{name}_loading_percent"] = _extreme(kpi.worst(array), name, loading)
     system, ext = run.series("system"), run.series("ext_p_mw")
+    # grid-forming storages appear among the external grids; what they feed is no import
+    ext = ext.drop(columns=run.grid.get("supply", {}).get("formers", []), errors="ignore")
     losses = system["losses_mw"].to_numpy() if "losses_mw" in system else np.zeros(0)
     return {
         "steps": len(voltages),

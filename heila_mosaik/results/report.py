@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from heila_mosaik.results.harm import contracts, withheld
 from heila_mosaik.results.kpis import compute_kpis
 from heila_mosaik.results.peak import peak_chart, said_of_peak
 from heila_mosaik.results.plotmap import grid_map
+from heila_mosaik.results.plotsupply import supply_chart, supply_maps
 from heila_mosaik.results.reserves import reserve_chart
 from heila_mosaik.results.security import said_of_security
+from heila_mosaik.results.supply import said_of_supply, switching
 from heila_mosaik.results.voltvar import said_of_volt_var, volt_var_chart
 
 _SHOWN_WITHHELD = 40
@@ -75,6 +78,7 @@ def render(run: RunFolder) -> str:
         withheld=refused[:_SHOWN_WITHHELD],
         withheld_total=len(refused),
         contracts=contracts(run),
+        switching=switching(run) if "supply" in figures else [],
         description=_description(run),
     )
 
@@ -93,6 +97,8 @@ def headline(figures: dict[str, Any]) -> list[str]:
             f"({_parts(figures['baseline'])}). With flexibility {_span(after)} remained"
             + (f" ({_parts(figures)}): {_change(before, after)}." if after else ": all of it was removed.")
         )
+    if figures.get("supply") is not None:
+        said.append(said_of_supply(figures["supply"], (figures.get("baseline") or {}).get("supply")))
     market, flexibility = figures["market"], figures["flexibility"]
     if market["reserves"]:
         said.append(
@@ -162,6 +168,7 @@ def cards(figures: dict[str, Any]) -> list[Card]:
     if security is not None:
         after, was = security["insecure_minutes"], (base or {}).get("security")
         add("Not N-1 secure", after, "min", 0, was and was["insecure_minutes"], "good" if after == 0 else "bad")
+    _add_supply(add, figures.get("supply"), (base or {}).get("supply"))
     flexibility = figures["flexibility"]
     success = flexibility["success_share"]
     add("Delivered flexibility", flexibility["delivered_mwh"], "MWh", 2)
@@ -174,9 +181,25 @@ def cards(figures: dict[str, Any]) -> list[Card]:
     return made
 
 
+def _add_supply(add: Callable[..., None], after: dict[str, Any] | None, before: dict[str, Any] | None) -> None:
+    """Key figures of supply, in a run with faults."""
+    if after is None:
+        return
+    for title, name, unit, digits in (
+        ("Energy not supplied", "ens_mwh", "MWh", 3),
+        ("Microgrids' energy not supplied", "ens_microgrids_mwh", "MWh", 3),
+        ("SAIDI", "saidi_min", "min", 2),
+        ("SAIFI", "saifi", "1", 3),
+        ("MAIFI", "maifi", "1", 3),
+    ):
+        add(title, after[name], unit, digits, before and before[name])
+
+
 def _charts(run: RunFolder) -> dict[str, go.Figure | None]:
     return {
         "timeline": plots.timeline(run),
+        "supply": supply_chart(run),
+        "supply_map": supply_maps(run),
         "voltage": plots.voltage_band(run),
         "duration": plots.duration(run),
         "merit": plots.merit_order(run),

@@ -8,7 +8,7 @@ from typing import Any
 
 from heila_mosaik.actors.base import Record
 from heila_mosaik.domain.information import ControlSignal
-from heila_mosaik.domain.switchgear import Former, Switchgear, overload
+from heila_mosaik.domain.switchgear import Event, Former, Switchgear, overload
 from heila_mosaik.gridmodel.commands import CommandQueue
 from heila_mosaik.simulators.base import Attribute, Model, SingleEntity, control_signal, meta
 
@@ -116,11 +116,18 @@ class SwitchgearSimulator(SingleEntity):
             "dark": [name for name, bus in self._buses.items() if not energised[bus]],
             "forming": sorted(forming),
             "records": [
-                Record(at=now, actor=NAME, event=event.kind, detail=event.detail, values={"element": event.element})
+                Record(at=now, actor=NAME, event=event.kind, detail=event.detail, values=self._values(event))
                 for event in situation.events
             ],
         }
         return self.following(time)
+
+    def _values(self, event: Event) -> dict[str, str | bool]:
+        names = self._gear.graph.nodes
+        values: dict[str, str | bool] = {"element": event.element}
+        if event.buses:
+            values["buses"] = ", ".join(names[bus] for bus in event.buses)
+        return values if event.closed is None else {**values, "closed": event.closed}
 
     def _overloads(self, given: Mapping[str, Any]) -> dict[str, str]:
         """Formers that carried more than they can in the last step."""

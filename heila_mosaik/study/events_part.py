@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
 
-import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from heila_mosaik.domain.network import Network
@@ -87,14 +86,14 @@ def order_problem(events: Sequence[FaultPart], start: datetime, stop: datetime) 
 
 
 def event_problems(events: Sequence[FaultPart], restoration: Restoration, network: Network) -> list[Problem]:
-    """Everything in events and restoration that does not fit the grid."""
+    """Everything in events and restoration that does not fit the grid; ``where`` is the dotted key."""
     problems: list[Problem] = []
     graph = make_graph(network)
     lines = network.lines.ids.tolist()
     closed = graph.links({})
     sources = network.ext_grids.bus.tolist()
     for number, event in enumerate(events):
-        where = f"events[{number}].line"
+        where = f"events.{number}.line"
         if event.line not in lines:
             remedy = f"use an index of net.line ({min(lines)} to {max(lines)})" if lines else "the grid has no lines"
             problems.append(
@@ -123,9 +122,16 @@ def event_problems(events: Sequence[FaultPart], restoration: Restoration, networ
     return problems
 
 
-def customers_of(restoration: Restoration, network: Network) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Customers of every load: what the scenario states, else by rating, one at least. (n_load,)"""
-    by_rating = np.maximum(1.0, np.round(network.loads.scale * restoration.customers_per_mw))
-    for row, load in enumerate(network.loads.ids.tolist()):
-        by_rating[row] = restoration.customers.get(f"load.{load}", by_rating[row])
-    return by_rating
+def customers_of(restoration: Restoration, network: Network, flexible: Collection[int]) -> dict[str, float]:
+    """Customers of every load: what the scenario states, else by rating, one at least.
+
+    Args:
+        restoration: Scenario part.
+        network: The grid.
+        flexible: Loads that are no customer of their own: charging sites and heat pumps of a microgrid.
+    """
+    found: dict[str, float] = {}
+    for load, scale in zip(network.loads.ids.tolist(), network.loads.scale.tolist(), strict=True):
+        by_rating = max(1.0, float(round(scale * restoration.customers_per_mw))) if load not in flexible else 0.0
+        found[f"load.{load}"] = float(restoration.customers.get(f"load.{load}", by_rating))
+    return found

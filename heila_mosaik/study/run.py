@@ -20,6 +20,7 @@ from heila_mosaik.study.loader import dump_scenario
 from heila_mosaik.study.microgrids import make_plant
 from heila_mosaik.study.progress import Progress
 from heila_mosaik.study.reinforcement import cost, lengths, plan_reinforcement
+from heila_mosaik.study.restoration import describe_supply
 from heila_mosaik.study.schema import Scenario
 from heila_mosaik.study.shelf import Shelf
 from heila_mosaik.study.world import Parts, run_world
@@ -211,4 +212,6 @@ def describe(study: Study) -> dict[str, Any]:
     described = describe_grid(study.network, entries)
     if study.scenario.reinforcement.lines or study.scenario.reinforcement.trafos:
         described["reinforcement"] = cost(study.scenario, lengths(study.net.net))
+    if study.scenario.events:
+        described["supply"] = describe_supply(study)
     return described
