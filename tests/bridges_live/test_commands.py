@@ -115,8 +115,8 @@ def test_an_actor_runs_live_stops_gracefully_and_goes_on(tmp_path):
     with broker:
         processes = {name: start(name, path, log) for name in ("ams", "mgms")}
         try:
-            until(lambda: "mgms_molkerei registered" in log.read_text() and "ams registered" in log.read_text(), 60)
-            until((tmp_path / "state/ams.db").exists, 60)
+            until(lambda: "mgms_molkerei registered" in log.read_text() and "ams registered" in log.read_text(), 180)
+            until((tmp_path / "state/ams.db").exists, 180)
             time.sleep(2)
             processes["ams"].send_signal(signal.SIGTERM)
             assert processes["ams"].wait(30) == 0
@@ -128,7 +128,7 @@ def test_an_actor_runs_live_stops_gracefully_and_goes_on(tmp_path):
             assert snapshot is not None
             assert snapshot[0] == steps
             processes["ams"] = start("ams", path, log)
-            until(lambda: log.read_text().count("mgms_molkerei registered") == 2, 60)
+            until(lambda: log.read_text().count("mgms_molkerei registered") == 2, 180)
             time.sleep(1)
             processes["ams"].send_signal(signal.SIGINT)
             assert processes["ams"].wait(30) == 0

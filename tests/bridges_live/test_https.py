@@ -179,7 +179,7 @@ def test_health_and_description(lab):
     assert set(description("x")["components"]["schemas"]["Health"]["required"]) <= set(shown)
     assert json.loads(openapi[2]) == description("mgms")
     validate(description("mgms"))
-    mgms.node.host.state.failure = "disk is full"
+    mgms.node.server._health = lambda: {**mgms.node.health(), "status": "disk is full"}
     ((status, _, body),) = ask(lab, "ams", [("GET", url + "/health")])
     assert (status, json.loads(body)["status"]) == (503, "disk is full")
 
