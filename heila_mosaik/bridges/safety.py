@@ -264,6 +264,8 @@ class SafetyMachine:
                 self._refuse(point.name, 0.0, Reason.LINK_DOWN, "emergency stop could not be sent", control.cause)
             elif point.local and self._good(point.local) == 1.0:
                 self._refuse(point.name, 0.0, Reason.LOCAL_MODE, "equipment is in local mode", control.cause)
+            elif point.breaker and self._good(point.breaker) == 0.0:
+                self._refuse(point.name, 0.0, Reason.BREAKER_OPEN, f"{point.breaker} is open", control.cause)
             else:
                 self._write(control, 0.0, Kind.EMERGENCY)
 

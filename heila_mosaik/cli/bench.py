@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from heila_mosaik.cli.bench_hil_faults import hil_faults
 from heila_mosaik.cli.bench_transfer import transfer
 
 bench_app = typer.Typer(name="bench", help="Measurements and campaigns on this machine.", no_args_is_help=True)
@@ -15,3 +16,4 @@ def bench() -> None:
 
 
 bench_app.command()(transfer)
+bench_app.command("hil-faults")(hil_faults)

@@ -95,3 +95,28 @@ def decode_frame(frame: bytes) -> list[dict[str, Any]]:
         }
         values.append({**head, "quality": quality, "cause": cause, "time": stamp})
     return values
+
+
+def decode_order(frame: bytes) -> dict[str, Any] | None:
+    """An order in a frame: where, value as on the wire, whether it only selects; ``None`` when there is none."""
+    if len(frame) < 16 or frame[0] != 0x68 or frame[2] & 1 or frame[6] not in COMMANDS:
+        return None
+    body = frame[12:]
+    octets, qualifier = body[3:], body[-1]
+    match frame[6]:
+        case 45:
+            value = float(octets[0] & 1)
+        case 46:
+            value = float(octets[0] & 3)
+        case 48:
+            value = struct.unpack("<h", octets[:2])[0] / 32768.0
+        case 49:
+            value = float(struct.unpack("<h", octets[:2])[0])
+        case _:
+            value = float(struct.unpack("<f", octets[:4])[0]) if len(octets) >= 5 else math.nan
+    return {
+        "station": int.from_bytes(frame[10:12], "little"),
+        "address": int.from_bytes(body[:3], "little"),
+        "value": value,
+        "select": bool(qualifier & 0x80),
+    }

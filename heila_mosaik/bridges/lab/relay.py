@@ -139,6 +139,11 @@ class Bay:
         """The client toggled the watchdog; from the first one on it is supervised."""
         self._life_at, self.watchdog_ok = self._now, True
 
+    @property
+    def supervised(self) -> bool:
+        """Whether a client has given a sign of life that has not expired."""
+        return math.isfinite(self._life_at)
+
     def reset_trip(self) -> None:
         """A person at the relay acknowledges the trip."""
         self.tripped, self.short_circuit_ka = False, 0.0
