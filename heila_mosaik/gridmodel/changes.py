@@ -109,20 +109,21 @@ class Changeable:
             element = self._element("switch", switch)
             if self.closed(element) == closed:
                 continue
-            self._net.switch.at[element, "closed"] = closed
             if element in self._ends:
                 self._ends.set_switch(element, closed, self._work.br_closed)
                 moved = True
             else:
+                self._net.switch.at[element, "closed"] = closed
                 fused = True
         if fused:
-            self._adopt()
+            self._adopt_again()
         elif moved:
             self._rebuild()
 
     def closed(self, switch: int) -> bool:
         """Present position of a switch (pandapower id)."""
-        return bool(self._net.switch.at[self._element("switch", switch), "closed"])
+        element = self._element("switch", switch)
+        return self._ends.closed(element) if element in self._ends else bool(self._net.switch.at[element, "closed"])
 
     def in_service(self, table: str, element: int) -> bool:
         """Whether an element is in service."""
@@ -141,11 +142,15 @@ class Changeable:
             self._ends.set_in_service(table, index, in_service, self._work.br_closed)
             self._rebuild()
         elif table in KEYED and bool(self._net.bus.in_service.all()):
-            self._adopt()
+            self._adopt_again()
         else:
             self._cache.clear()
             self._taps.forget()
-            self._adopt()
+            self._adopt_again()
+
+    def _adopt_again(self) -> None:
+        self._ends.update(self._net)
+        self._adopt()
 
     def _rebuild(self) -> None:
         assemble(self._grid, self._work)

@@ -153,6 +153,7 @@ class CompiledGrid(Changeable):
         self._gather(given)
         if self.rung is Rung.LIGHTSIM2GRID:
             return self._solve_nodes()
+        self._ends.update(self._net)
         write_input(self._net, given)
         self._solved = run_pandapower(self._net)
         state = read_state(self._net, self._solved)
@@ -277,6 +278,7 @@ class CompiledGrid(Changeable):
 
     def to_pandapower(self, given: GridInput) -> Any:
         """Copy of the net in the present switching state with the given powers written into it."""
+        self._ends.update(self._net)
         net = copy.deepcopy(self._net)
         write_input(net, given)
         return net
@@ -290,6 +292,7 @@ class CompiledGrid(Changeable):
     def _private_parts(self) -> dict[str, Any]:
         """Copies of what a shallow copy would share and either engine writes to."""
         work, flat = flatten_work(self._work)
+        self._ends.update(self._net)
         net = copy.deepcopy(self._net)
         return {
             "_net": net,

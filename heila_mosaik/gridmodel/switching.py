@@ -26,6 +26,8 @@ class BranchEnds:
         self._off: BoolArray = status <= 0
         self._open: IntArray = np.zeros((len(status), 2), np.int64)
         self._at: dict[int, tuple[int, int]] = {}
+        self._closed: dict[int, bool] = {}
+        self._unwritten: set[int] = set()
         self._place: dict[tuple[str, int], int] = {}
         for kind, (table, hv) in _KINDS.items():
             if table not in first:
@@ -40,6 +42,7 @@ class BranchEnds:
             ):
                 end = (self._place[table, int(element)], 0 if starts[element] == bus else 1)
                 self._at[int(switch)] = end
+                self._closed[int(switch)] = bool(closed)
                 self._open[end] += not closed
 
     def __contains__(self, switch: int) -> bool:
@@ -51,13 +54,26 @@ class BranchEnds:
         other = object.__new__(BranchEnds)
         other._first, other._at, other._place = self._first, self._at, self._place
         other._off, other._open = self._off.copy(), self._open.copy()
+        other._closed, other._unwritten = dict(self._closed), set(self._unwritten)
         return other
 
     def set_switch(self, switch: int, closed: bool, into: IntArray) -> None:
         """Take a switch that has moved, and write its end."""
         end = self._at[switch]
+        self._closed[switch] = closed
+        self._unwritten.add(switch)
         self._open[end] += -1 if closed else 1
         self._write(end[0], into)
+
+    def closed(self, switch: int) -> bool:
+        """Position of a switch."""
+        return self._closed[switch]
+
+    def update(self, net: Any) -> None:
+        """Write moved switches into the net; done only when the net is read, because a cell costs more than a solve."""
+        for switch in self._unwritten:
+            net.switch.at[switch, "closed"] = self._closed[switch]
+        self._unwritten.clear()
 
     def set_in_service(self, table: str, element: int, in_service: bool, into: IntArray) -> None:
         """Take a service state that has changed, and write both ends."""

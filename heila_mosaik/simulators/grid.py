@@ -16,7 +16,7 @@ import mosaik_api_v3
 import numpy as np
 
 from heila_mosaik.domain.network import GridState
-from heila_mosaik.domain.quantities import FloatArray
+from heila_mosaik.domain.quantities import BoolArray, FloatArray
 from heila_mosaik.domain.voltvar.field import FieldUnits
 from heila_mosaik.errors import HeilaError, Problem, ProblemsError
 from heila_mosaik.gridmodel import compile_net
@@ -211,6 +211,7 @@ class GridSimulator(mosaik_api_v3.Simulator):
         self._last: GridState = self._engine.solve(self._given)
         self._state = self._last
         self._lists: dict[str, list[Any]] = {}
+        self._loads_on: BoolArray | None = None
         self._special = self._scalars()
         self._where["Grid-0"] = ("Grid", 0, 0)
         return [{"eid": "Grid-0", "type": "Grid", "children": self._children()}]
@@ -274,6 +275,7 @@ class GridSimulator(mosaik_api_v3.Simulator):
         """Carry out the commands that are due."""
         moved = self._commands.execute(self._engine, now)
         if moved:
+            self._loads_on = None
             self._closed |= {int(e.split(".")[1]): bool(v) for e, v in moved.items() if e.startswith("switch.")}
             self._positions = positions(self._engine, self._observed)
 
@@ -304,8 +306,9 @@ class GridSimulator(mosaik_api_v3.Simulator):
 
     def _supplied(self) -> list[float]:
         loads = self._engine.network.loads
-        on = np.asarray([self._engine.in_service("load", int(load)) for load in loads.ids], bool)
-        supplied: list[float] = (on & np.isfinite(self._state.vm_pu[loads.bus])).astype(float).tolist()
+        if self._loads_on is None:
+            self._loads_on = np.asarray([self._engine.in_service("load", int(load)) for load in loads.ids], bool)
+        supplied: list[float] = (self._loads_on & np.isfinite(self._state.vm_pu[loads.bus])).astype(float).tolist()
         return supplied
 
     def _diverged(self, time: int, state: GridState) -> GridState:

@@ -8,7 +8,7 @@ from typing import Any
 
 from heila_mosaik.actors.base import Record
 from heila_mosaik.domain.information import ControlSignal
-from heila_mosaik.domain.switchgear import Event, Former, Switchgear, overload
+from heila_mosaik.domain.switchgear import Event, Former, Situation, Switchgear, overload
 from heila_mosaik.gridmodel.commands import CommandQueue
 from heila_mosaik.simulators.base import Attribute, Model, SingleEntity, control_signal, meta
 
@@ -35,6 +35,10 @@ MODELS = (
     ),
 )
 _FOREVER = timedelta(days=36525)
+
+
+def _moves(due: Sequence[tuple[str, ControlSignal]]) -> list[tuple[str, bool]]:
+    return [(element, bool(signal.closed)) for element, signal in due if signal.closed is not None]
 
 
 class SwitchgearSimulator(SingleEntity):
@@ -93,8 +97,16 @@ class SwitchgearSimulator(SingleEntity):
             for item in given["controls"][source] or ():
                 self._queue.take(control_signal(item))
         due = [(self._queue.element(signal.target), signal) for signal in self._queue.due(now)]
-        moves = [(element, bool(signal.closed)) for element, signal in due if signal.closed is not None]
-        situation = self._gear.step(now, moves, self._overloads(given))
+        situation = self._gear.step(now, _moves(due), self._overloads(given))
+        if self._out and not due and not situation.events:
+            # nothing has moved: what was said in the last step still holds
+            self._out = {**self._out, "commands": [], "records": []}
+            return self.following(time)
+        self._out = self._say(now, due, situation)
+        return self.following(time)
+
+    def _say(self, now: datetime, due: Sequence[tuple[str, ControlSignal]], situation: Situation) -> dict[str, Any]:
+        """Everything the other simulators need to know of the situation."""
         commands = [signal for _element, signal in due]
         commands += [self._command(now, device, closed) for device, closed in situation.moved.items()]
         forming = set(situation.forming)
@@ -105,12 +117,12 @@ class SwitchgearSimulator(SingleEntity):
                 commands.append(self._command(now, former.element, on))
         energised = situation.energised
         positions = {name: float(closed) for name, closed in self._gear.positions.items()}
-        self._appliances |= {name: float(closed) for name, closed in moves if name in self._appliances}
+        self._appliances |= {name: float(closed) for name, closed in _moves(due) if name in self._appliances}
         positions |= self._appliances
         positions |= dict.fromkeys(situation.faulted, 1.0)
         positions |= {f"live.{name}": float(energised[bus]) for name, bus in self._sides.items()}
         positions |= {former.element: float(former.name in forming) for former in self._formers}
-        self._out = {
+        return {
             "commands": commands,
             "positions": positions,
             "dark": [name for name, bus in self._buses.items() if not energised[bus]],
@@ -120,7 +132,6 @@ class SwitchgearSimulator(SingleEntity):
                 for event in situation.events
             ],
         }
-        return self.following(time)
 
     def _values(self, event: Event) -> dict[str, str | bool]:
         names = self._gear.graph.nodes
