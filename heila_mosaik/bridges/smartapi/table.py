@@ -59,7 +59,7 @@ class Number:
 
 P, Q = f"{v.SMARTAPI}ActivePower", f"{v.SMARTAPI}ReactivePower"
 ENERGY, PRICE = f"{v.SMARTAPI}ElectricEnergy", f"{v.SMARTAPI}EnergyPrice"
-_LIMIT = {"undervoltage": "pu", "overvoltage": "pu", "current": "%"}
+_LIMIT = {"undervoltage": "pu", "overvoltage": "pu", "current": "%", "peak": "MW"}
 _PER_P = {kind: f"{unit}/MW" for kind, unit in _LIMIT.items()}
 _PER_Q = {kind: f"{unit}/MVar" for kind, unit in _LIMIT.items()}
 

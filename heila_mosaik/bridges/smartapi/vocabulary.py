@@ -79,6 +79,8 @@ UNITS: dict[str, Unit] = {
         Unit(name="%/MW", iri=f"{HEILA}PercentPerMegawatt"),
         Unit(name="pu/MVar", iri=f"{HEILA}PerMegavar"),
         Unit(name="%/MVar", iri=f"{HEILA}PercentPerMegavar"),
+        Unit(name="MW/MW", iri=f"{HEILA}MegawattPerMegawatt"),
+        Unit(name="MW/MVar", iri=f"{HEILA}MegawattPerMegavar"),
         Unit(name="1/EUR", iri=f"{HEILA}PerEuro"),
         Unit(name="kA", iri=f"{SMARTAPI}Kiloampere",
              accepted=((f"{UNIT}Ampere", 3), (f"{UNIT_NOW}A", 3), (f"{UNIT_NOW}KiloA", 0))),
