@@ -81,7 +81,8 @@ def main() -> None:
     print(f"  time of brute force over time of the search {min(ratios):.0f} to {max(ratios):.0f}")
     days = [day(seed) for seed in range(min(cases, 4))]
     print(f"day: {len(days)} cases, {HOURS} h, {days[0][2]} costs in all")
-    print(f"  gap to dynamic programming over all positions {min(d[0] for d in days):.3f} to {max(d[0] for d in days):.3f} %")
+    gaps = [each[0] for each in days]
+    print(f"  gap to dynamic programming over all positions {min(gaps):.3f} to {max(gaps):.3f} %")
     print(f"  costs looked up {min(d[1] for d in days)} to {max(d[1] for d in days)}")
 
 

@@ -105,6 +105,7 @@ class VoltVar:
         self._broken_since: datetime | None = None
         self._q_expected = np.zeros(len(means.inverters))
         self._at: Positions | None = None
+        self._left = False
         self._nowcast = Nowcast(knowledge)
 
     # ------------------------------------------------------------------ for the other functions of the DMS
@@ -228,7 +229,7 @@ class VoltVar:
         with np.errstate(invalid="ignore"):
             broken = bool(((v < self.limits.v_min_pu - 1e-4) | (v > self.limits.v_max_pu + 1e-4)).any())
         if not broken:
-            self._broken_since = None
+            self._broken_since, self._left = None, False
             return False
         self._broken_since = self._broken_since or now
         return (now - self._broken_since).total_seconds() >= self.settings.confirm_s
@@ -249,7 +250,19 @@ class VoltVar:
             self._broken_since = None
             why = f"a broken limit, {before.cost_eur_per_h:.0f} to {found.cost_eur_per_h:.0f} EUR/h"
             self._command(now, start, found.positions, why, out)
+        elif not self._left:
+            out.record("voltage_left", f"no position of own devices cures the broken limit: {self._worst(before)}")
+        self._left = found.positions == start
         return found.positions
+
+    def _worst(self, state: Assessment) -> str:
+        """The voltage furthest outside the band, in words."""
+        v = state.state.vm_pu
+        beyond = np.fmax(np.nan_to_num(self.limits.v_min_pu - v), np.nan_to_num(v - self.limits.v_max_pu))
+        worst = int(np.argmax(beyond))
+        bus = self.estimator.engine.network.bus_ids[worst]
+        band = f"{self.limits.v_min_pu[worst]:.3f} to {self.limits.v_max_pu[worst]:.3f} pu"
+        return f"bus.{bus} {v[worst]:.4f} pu ({band})"
 
     def _plan(
         self,

@@ -27,11 +27,15 @@ def find_problems(path: Path, settings: Sequence[str]) -> tuple[str, tuple[Probl
     from heila_mosaik.study.environment import series_problems  # noqa: PLC0415 - needs more than a grid folder does
     from heila_mosaik.study.events_part import event_problems  # noqa: PLC0415 - likewise
     from heila_mosaik.study.frequency import frequency_problems  # noqa: PLC0415 - likewise
+    from heila_mosaik.study.own_means import means_problems  # noqa: PLC0415 - likewise
 
     network = read_network(folder.net, folder.name)
-    events = [
+    placed = [
         replace(problem, where=f"{loaded.places.get(problem.where, path)} ({problem.where})")
-        for problem in event_problems(scenario.events, scenario.restoration, network)
+        for problem in (
+            *event_problems(scenario.events, scenario.restoration, network),
+            *means_problems(scenario, folder.net, scenario.growth.der),
+        )
     ]
-    found = [*events, *band_problems(scenario, folder.microgrids), *series_problems(scenario, folder)]
+    found = [*placed, *band_problems(scenario, folder.microgrids), *series_problems(scenario, folder)]
     return f"scenario {path}", (*found, *frequency_problems(scenario))

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from heila_mosaik.errors import Problem, ProblemsError
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CapacitorBank:
@@ -29,24 +27,9 @@ class CapacitorBank:
 
 
 def attach_capacitors(net: Any, banks: Sequence[CapacitorBank]) -> tuple[int, ...]:
-    """Add banks as shunts; returns their pandapower indices.
-
-    Raises:
-        ProblemsError: Naming every bank whose bus the net does not have.
-    """
+    """Add banks as shunts; returns their pandapower indices."""
     import pandapower as pp  # noqa: PLC0415 - slow import, needed once
 
-    problems = [
-        Problem(
-            what=f"bus {bank.bus} is not in the grid",
-            where=f"own_means.capacitors {bank.name}",
-            remedy=f"use one of the {len(net.bus)} bus indices, for example {int(net.bus.index[-1])}",
-        )
-        for bank in banks
-        if bank.bus not in net.bus.index
-    ]
-    if problems:
-        raise ProblemsError("capacitor banks", problems)
     return tuple(
         int(
             pp.create_shunt(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from heila_mosaik.actors.dms_functions import FunctionSettings
 from heila_mosaik.actors.dms_peak_market import PeakSettings
 from heila_mosaik.actors.dms_voltvar import VoltVarSettings
 from heila_mosaik.domain.network import Network
 from heila_mosaik.domain.powerflowopt import LevelSettings
+from heila_mosaik.domain.quantities import FloatArray
 from heila_mosaik.domain.voltvar import Characteristic, Device, Inverter, Weights
 from heila_mosaik.domain.voltvar.means import Curtailable, OwnMeans
 from heila_mosaik.errors import Problem, ProblemsError
@@ -21,13 +24,66 @@ def add_capacitors(scenario: Scenario, net: Any) -> tuple[int, ...]:
     """Attach the scenario's capacitor banks to the net; returns their indices.
 
     Raises:
-        ProblemsError: If a bank's bus does not exist.
+        ProblemsError: With everything the own means ask for that the grid does not have.
     """
+    problems = means_problems(scenario, net)
+    if problems:
+        raise ProblemsError("own means of the DSO", problems)
     banks = [
         CapacitorBank(name=bank.name, bus=bank.bus, step_mvar=bank.step_mvar, steps=bank.steps, start=bank.start)
         for bank in scenario.own_means.capacitors
     ]
     return attach_capacitors(net, banks) if banks else ()
+
+
+def means_problems(scenario: Scenario, net: Any, growth: float = 1.0) -> list[Problem]:
+    """Everything the own means ask for that the grid does not have.
+
+    Args:
+        scenario: Scenario.
+        net: pandapower net without the banks.
+        growth: Factor on the generating units that is not in the net yet. [1]
+    """
+    part = scenario.own_means
+    problems = [
+        Problem(
+            what=f"bus {bank.bus} is not in the grid",
+            where=f"own_means.capacitors.{row}.bus",
+            remedy=f"use one of the {len(net.bus)} bus indices, for example {int(net.bus.index[-1])}",
+        )
+        for row, bank in enumerate(part.capacitors)
+        if bank.bus not in net.bus.index
+    ]
+    tapped = [trafo for trafo in net.trafo.index if tap_range(net, int(trafo)) is not None]
+    if part.taps and not tapped:
+        what, remedy = "no transformer of the grid has a tap changer", "leave own_means.taps out or use another grid"
+        problems.append(Problem(what=what, where="own_means.taps", remedy=remedy))
+    sizes = _sizes(net) * growth
+    for asked, key in ((part.inverters, "inverters"), (part.curtailment, "curtailment")):
+        if asked is None:
+            continue
+        large = sizes >= asked.least_mw
+        if not large.any():
+            what = f"no generating unit of the grid has {asked.least_mw:g} MW or more"
+            remedy = f"lower it; the largest has {sizes.max(initial=0.0):.3g} MW"
+            problems.append(Problem(what=what, where=f"own_means.{key}.least_mw", remedy=remedy))
+        problems += [
+            Problem(what="its scaling is not 1", where=f"sgen.{unit} of the grid", remedy="put the scaling into p_mw")
+            for unit in net.sgen.index[large & (net.sgen.scaling.to_numpy(float) != 1.0)]
+        ]
+    if scenario.volt_var.enabled and not ((tapped and part.taps) or part.capacitors or part.inverters):
+        what, remedy = "Volt/VAR control has nothing to move", "set own_means.taps, capacitors or inverters"
+        problems.append(Problem(what=what, where="volt_var.enabled", remedy=remedy))
+    return problems
+
+
+def _sizes(net: Any) -> FloatArray:
+    """Rated power of the generating units. [MW] (n,)"""
+    power = net.sgen.p_mw.abs().to_numpy(float)
+    if "sn_mva" not in net.sgen.columns:
+        return power
+    rated = net.sgen.sn_mva.to_numpy(float, na_value=np.nan)
+    return np.where(np.isnan(rated), power, rated)
 
 
 def own_means(scenario: Scenario, net: Any, network: Network, shunts: tuple[int, ...], own: frozenset[str]) -> OwnMeans:
@@ -39,46 +95,24 @@ def own_means(scenario: Scenario, net: Any, network: Network, shunts: tuple[int,
         network: Tables of the grid.
         shunts: Index of each bank.
         own: Elements that are not a microgrid's.
-
-    Raises:
-        ProblemsError: With everything asked for that the grid does not have.
     """
-    part, problems = scenario.own_means, list[Problem]()
-    devices = list(_taps(scenario, net, problems))
-    devices += [
+    part = scenario.own_means
+    banks = tuple(
         Device(elements=(f"shunt.{index}",), low=0, high=bank.steps, wear_eur=bank.wear_eur, dwell_s=part.dwell_s)
         for index, bank in zip(shunts, part.capacitors, strict=True)
-    ]
-    inverters, curtailable = _inverters(scenario, network, own), _curtailable(scenario, network, own)
-    for asked, found, key in ((part.inverters, inverters, "inverters"), (part.curtailment, curtailable, "curtailment")):
-        if asked is not None and not found:
-            what = f"no generating unit of the grid has {asked.least_mw:g} MW or more"
-            problems.append(
-                Problem(what=what, where=f"own_means.{key}.least_mw", remedy="lower it, or leave the key out")
-            )
-    for element in (*(unit.element for unit in inverters), *(unit.element for unit in curtailable)):
-        if float(net.sgen.at[int(element.partition(".")[2]), "scaling"]) != 1.0:
-            where = f"{element} of the grid"
-            problems.append(Problem(what="its scaling is not 1", where=where, remedy="put the scaling into p_mw"))
-    if scenario.volt_var.enabled and not (devices or inverters):
-        what = "Volt/VAR control has nothing to move"
-        problems.append(
-            Problem(what=what, where="volt_var.enabled", remedy="set own_means.taps, capacitors or inverters")
-        )
-    if problems:
-        raise ProblemsError("own means of the DSO", problems)
-    return OwnMeans(devices=tuple(devices), inverters=inverters, curtailable=curtailable)
+    )
+    return OwnMeans(
+        devices=(*_taps(scenario, net), *banks),
+        inverters=_inverters(scenario, network, own),
+        curtailable=_curtailable(scenario, network, own),
+    )
 
 
-def _taps(scenario: Scenario, net: Any, problems: list[Problem]) -> tuple[Device, ...]:
+def _taps(scenario: Scenario, net: Any) -> tuple[Device, ...]:
     part = scenario.own_means
     if not part.taps:
         return ()
     ranges = {int(trafo): span for trafo in net.trafo.index if (span := tap_range(net, int(trafo))) is not None}
-    if not ranges:
-        what, remedy = "no transformer of the grid has a tap changer", "leave own_means.taps out or use another grid"
-        problems.append(Problem(what=what, where="own_means.taps", remedy=remedy))
-        return ()
     look = {"wear_eur": part.tap_wear_eur, "dwell_s": part.dwell_s}
     if part.ganged:
         low, high = max(span[0] for span in ranges.values()), min(span[1] for span in ranges.values())

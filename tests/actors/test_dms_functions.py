@@ -115,6 +115,20 @@ def test_corrective_mode_moves_only_against_broken_limits():
     assert max(np.nanmax(x) for x in v) <= 1.051
 
 
+def test_a_band_nothing_meets_is_said_once_in_words():
+    stuck = tuple(replace(device, low=0, high=0) for device in means().devices)
+    settings = VoltVarSettings(plan=False, setpoints=False, lead_s=300.0)
+    lab = OwnLab(
+        FunctionSettings(means=replace(means(inverters=False), devices=stuck), volt_var=settings, congestion=False),
+        band=(1.005, 1.04),
+    )
+    lab.run(START + timedelta(hours=17), 2)
+    left = lab.events("voltage_left")
+    assert len(left) == 1
+    assert "(1.005 to 1.040 pu)" in left[0].detail
+    assert not lab.switchings()
+
+
 def test_without_functions_nothing_is_commanded():
     lab = OwnLab(FunctionSettings(means=means(curtailment=True), congestion=False))
     lab.run(START + timedelta(hours=11), 1)

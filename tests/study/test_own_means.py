@@ -131,6 +131,22 @@ def test_contradictions_are_refused(make_scenario, changes, said):
         make_scenario(**changes)
 
 
+def test_check_names_file_and_line(tmp_path):
+    from heila_mosaik.cli.checking import find_problems
+
+    path = tmp_path / "wrong.yaml"
+    path.write_text(
+        "name: wrong\ngrid: cigre_mv\nstart: 2016-06-15T08:00:00+00:00\nduration_h: 1\nflexibility: false\n"
+        "own_means:\n  taps: true\n  capacitors:\n    - {name: x, bus: 4711, step_mvar: 0.1}\n"
+        "  inverters: {least_mw: 99}\n"
+    )
+    _, problems = find_problems(path, [])
+    said = {problem.what: problem.where for problem in problems}
+    assert "wrong.yaml:7" in said["no transformer of the grid has a tap changer"]
+    assert "wrong.yaml:9" in said["bus 4711 is not in the grid"]
+    assert "wrong.yaml:10" in said["no generating unit of the grid has 99 MW or more"]
+
+
 def test_nothing_to_move_is_named(make_scenario):
     with pytest.raises(ProblemsError, match="nothing to move"):
         build_study(make_scenario(volt_var={"enabled": True}))
