@@ -10,6 +10,7 @@ import numpy as np
 
 from heila_mosaik.actors.spp import Truth
 from heila_mosaik.domain.network import Appliances, Network
+from heila_mosaik.domain.opportunity import break_even
 from heila_mosaik.domain.profiles import Follower, ProfileTable
 from heila_mosaik.domain.quantities import FloatArray
 from heila_mosaik.domain.resources import LoadSpec
@@ -22,9 +23,6 @@ from heila_mosaik.study.gridfolder import GridFolder
 from heila_mosaik.study.microgrids import Plant
 from heila_mosaik.study.schema import Scenario
 from heila_mosaik.study.series import PRICE_COLUMNS, WEATHER_COLUMNS, coverage_problems, read_series
-
-_FLEXIBILITY_MARGIN = 1.25
-"""Expected flexibility price over spot, until a market history exists."""
 
 _HISTORY = timedelta(days=28)
 _SLOTS = 96
@@ -68,14 +66,15 @@ def make_environment(scenario: Scenario, folder: GridFolder, study_net: StudyNet
     for kind, ratings in (("load", study_net.loads), ("sgen", study_net.sgens)):
         followers[f"{kind}_P[MW]"] = _follower(ratings.p_mw, ratings, names, "_pload" if kind == "load" else "")
         followers[f"{kind}_Q[MVar]"] = _follower(ratings.q_mvar, ratings, names, "_qload" if kind == "load" else "")
+    up, down = break_even(spot, grid.step_s)
     truth = Truth(
         grid=grid,
         temperature_c=weather.temperature_c,
         irradiance_w_per_m2=weather.irradiance_w_per_m2,
         wind_m_per_s=weather.wind_m_per_s,
         spot_eur_per_mwh=spot,
-        flexibility_up_eur_per_mwh=np.abs(spot) * _FLEXIBILITY_MARGIN,
-        flexibility_down_eur_per_mwh=np.abs(spot) * (_FLEXIBILITY_MARGIN - 1.0),
+        flexibility_up_eur_per_mwh=up,
+        flexibility_down_eur_per_mwh=down,
     )
     return Environment(table=table, followers=followers, truth=truth, typical=_typical(scenario, folder, plant))
 

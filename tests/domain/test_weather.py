@@ -41,7 +41,14 @@ def test_yearly_statistics_are_those_cited():
     assert np.mean([w.irradiance_w_per_m2.sum() / 4e3 for w in weathers]) == pytest.approx(1086, rel=0.06)
     assert np.mean([w.wind_m_per_s.mean() for w in weathers]) == pytest.approx(4.5, abs=0.2)
     assert np.mean([p.mean() for p in prices]) == pytest.approx(78.5, abs=4.0)
-    assert np.mean([(p < 0).sum() / 4 for p in prices]) == pytest.approx(457, rel=0.25)
+    assert np.mean([(p < 0).sum() / 4 for p in prices]) == pytest.approx(460, rel=0.25)
+    hour = (np.arange(YEAR.count) // 4 + 1) % 24
+    weekday = (YEAR.start.weekday() + (np.arange(YEAR.count) // 4 + 1) // 24) % 7
+    peak = (weekday < 5) & (hour >= 8) & (hour < 20)
+    assert np.mean([p[peak].mean() for p in prices]) == pytest.approx(88.2, abs=4.0)
+    assert np.mean([p[~peak].mean() for p in prices]) == pytest.approx(74.8, abs=4.0)
+    r1 = [np.corrcoef(w.wind_m_per_s[4:], w.wind_m_per_s[:-4])[0, 1] for w in weathers]
+    assert 0.80 < np.mean(r1) < 0.95
 
 
 def test_negative_prices_come_with_sun_and_weekends_are_cheaper():
