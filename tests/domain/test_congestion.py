@@ -225,6 +225,27 @@ def test_an_activation_that_helps_is_released_although_limits_stay_broken():
     assert check_harm(engine, rebound, bus, np.array([-2.0]), np.zeros(1), limits).released == (False,)
 
 
+def test_the_grid_trades_its_own_broken_limits_but_never_those_of_others():
+    """Relief of an overloaded line lifts a voltage that is too high anyway: good for the grid, not for a customer."""
+    _, engine, p, q, actions, limits = case("cigre", 1)
+    state = engine.solve_bus(p, q)
+    at = int(np.flatnonzero(engine.network.bus_ids == 10)[0])
+    v_max = np.full(len(p), 1.5)
+    v_max[at] = state.vm_pu[at] - 5e-3
+    broken = replace(
+        limits, v_min_pu=np.full(len(p), 0.5), v_max_pu=v_max, trafo_percent=np.full(2, 500.0),
+        line_percent=state.line_loading_percent - 5.0,
+    )  # fmt: skip
+    bus, moved, none = np.array([actions[0].bus]), np.array([-0.5]), np.zeros(1)
+    cases = [HarmCase(name="now", p_mw=p, q_mvar=q)]
+    after = engine.solve_bus(p + np.bincount(bus, moved, len(p)), q)
+    assert after.vm_pu[at] > state.vm_pu[at] + 2e-4
+    assert check_harm(engine, cases, bus, moved, none, broken).released == (True,)
+    kept = check_harm(engine, cases, bus, moved, none, broken, protected=(at,))
+    assert kept.released == (False,)
+    assert kept.harms[0].violation.element == "bus.10"
+
+
 def offer(name, location, hour, **changes):
     fields = {
         "id": name, "seller": "ams", "location": location, "product": Product.CRP2, "session": Session.DAY_AHEAD,

@@ -7,7 +7,7 @@ present state and in the states it leads to (the response of others, the rebound
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,10 +75,15 @@ def check_harm(
     q_mvar: FloatArray,
     limits: Limits,
     *,
+    protected: Sequence[int] = (),
     tolerance_pu: float = 2e-4,
     tolerance_percent: float = 0.2,
 ) -> HarmCheck:
     """Withhold activations one by one until the rest does no harm.
+
+    Harm is a limit that would be broken, or broken further.  A limit of the grid that is broken anyway may be passed a
+    little more where the activations lower the sum of all that is broken: the grid's operator trades its own limits.
+    What belongs to other actors (``protected``) is never traded.
 
     Args:
         engine: Compiled grid; its last solution changes.
@@ -88,6 +93,7 @@ def check_harm(
         p_mw: Active adjustment of each activation. [MW] (k,)
         q_mvar: Reactive adjustment of each activation. [MVar] (k,)
         limits: Limits of grid and actors.
+        protected: Positions of buses whose voltage belongs to other actors.
         tolerance_pu: A broken voltage limit may get worse by this much. [pu]
         tolerance_percent: A broken loading limit may get worse by this much. [%]
     """
@@ -95,33 +101,57 @@ def check_harm(
     harms: list[Harm] = []
     for case in cases:
         without = engine.solve_bus(case.p_mw, case.q_mvar)
-        known = {
-            (violation.element, violation.kind): violation.value
-            for violation in violations(without, engine.network, limits)
-        }
+        judge = _Judge(
+            limits=limits,
+            known={(each.element, each.kind): each for each in violations(without, engine.network, limits)},
+            protected=frozenset(f"bus.{engine.network.bus_ids[position]}" for position in protected),
+            tolerance_pu=tolerance_pu,
+            tolerance_percent=tolerance_percent,
+        )
         while released.any():
-            found = _first_harm(
-                engine, case, bus, p_mw * released, q_mvar * released, limits, known, tolerance_pu, tolerance_percent
-            )
+            found = _first_harm(engine, case, bus, p_mw * released, q_mvar * released, judge)
             if found is None:
                 break
             violation, culprit = found
-            was = known.get((violation.element, violation.kind), _value(without, violation))
+            broken = judge.known.get((violation.element, violation.kind))
+            was = _value(without, violation) if broken is None else broken.value
             released[culprit] = False
             harms.append(Harm(activation=culprit, violation=violation, was=was, reason=_reason(case, violation, was)))
     return HarmCheck(released=tuple(released.tolist()), harms=tuple(harms))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judge:
+    """What harm is measured against in one case: limits, what is broken without activations, tolerances."""
+
+    limits: Limits
+    known: dict[tuple[str, CongestionKind], Violation]
+    protected: frozenset[str]
+    tolerance_pu: float
+    tolerance_percent: float
+
+    def worst(self, found: Sequence[Violation]) -> Violation | None:
+        """Worst harm among the limits broken with the activations."""
+        before = self._severity(self.known.values())
+        traded = self._severity(found) < before
+        worst: tuple[float, Violation] | None = None
+        for violation in found:
+            broken = self.known.get((violation.element, violation.kind))
+            if broken is not None and traded and violation.element not in self.protected:
+                continue
+            tolerance = self.tolerance_percent if violation.kind == CongestionKind.CURRENT else self.tolerance_pu
+            worse = (violation.excess - (0.0 if broken is None else broken.excess)) / tolerance
+            if worse > 1.0 and (worst is None or worse > worst[0]):
+                worst = (worse, violation)
+        return None if worst is None else worst[1]
+
+    def _severity(self, found: Iterable[Violation]) -> float:
+        """Sum of what is broken of the grid's own limits. [1]"""
+        return sum(violation.severity for violation in found if violation.element not in self.protected)
+
+
 def _first_harm(
-    engine: GridEngine,
-    case: HarmCase,
-    bus: IntArray,
-    p_mw: FloatArray,
-    q_mvar: FloatArray,
-    limits: Limits,
-    known: dict[tuple[str, CongestionKind], float],
-    tolerance_pu: float,
-    tolerance_percent: float,
+    engine: GridEngine, case: HarmCase, bus: IntArray, p_mw: FloatArray, q_mvar: FloatArray, judge: _Judge
 ) -> tuple[Violation, int] | None:
     """Worst harm in one case and the activation that contributes most to it."""
     n = len(case.p_mw)
@@ -130,19 +160,12 @@ def _first_harm(
     p = p if case.response_p_mw is None else p + case.response_p_mw
     q = q if case.response_q_mvar is None else q + case.response_q_mvar
     state = engine.solve_bus(p, q)
-    worst: tuple[float, Violation] | None = None
-    for violation in violations(state, engine.network, limits, voltage_pu=tolerance_pu, percent=tolerance_percent):
-        is_current = violation.kind == CongestionKind.CURRENT
-        tolerance = tolerance_percent if is_current else tolerance_pu
-        was = known.get((violation.element, violation.kind), violation.limit)
-        worse = abs(violation.value - was) * np.sign(
-            abs(violation.value - violation.limit) - abs(was - violation.limit)
-        )
-        if worse > tolerance and (worst is None or worse / tolerance > worst[0]):
-            worst = (float(worse / tolerance), violation)
-    if worst is None:
+    found = violations(
+        state, engine.network, judge.limits, voltage_pu=judge.tolerance_pu, percent=judge.tolerance_percent
+    )
+    violation = judge.worst(found)
+    if violation is None:
         return None
-    violation = worst[1]
     observable = {"bus": Observable.VM_PU, "line": Observable.LINE_LOADING_PERCENT}.get(
         violation.element.split(".")[0], Observable.TRAFO_LOADING_PERCENT
     )
