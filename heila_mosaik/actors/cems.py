@@ -122,8 +122,8 @@ class Cems:
             self._sample(now)
         self._expire(now)
         self._follow_plans(now)
-        if self._frequency.armed and measurements is not None:
-            self._follow_frequency(now, measurements)
+        if self._frequency.armed and self._seen is not None:
+            self._follow_frequency(now, self._seen, fresh=measurements is not None)
         self._report(now)
         due = self._forecast_at is None or now >= self._forecast_at
         if self.settings.distributed and self._weather is not None and due:
@@ -219,24 +219,34 @@ class Cems:
                 )
             )
 
-    def _follow_frequency(self, now: datetime, seen: Measurements) -> None:
-        """Autonomous frequency control: droop around plan or call; verification of the periods that are over."""
-        powers = {name: seen.value(name, Quantity.ACTIVE_POWER) for name in self.settings.resources}
-        self._frequency.sample(now, {name: p_mw for name, p_mw in powers.items() if p_mw is not None})
-        for body in self._frequency.verify(now):
-            self._out.send(self.settings.mgms, replace(body, id=self._out.identity("verification")))
+    def _follow_frequency(self, now: datetime, seen: Measurements, *, fresh: bool) -> None:
+        """Autonomous frequency control: droop around plan or call, verification of the periods that are over.
+
+        A call that arrives between two readings moves the point around which the last reading acts.
+        """
+        if fresh:
+            powers = {name: seen.value(name, Quantity.ACTIVE_POWER) for name in self.settings.resources}
+            self._frequency.sample(seen.at, {name: p_mw for name, p_mw in powers.items() if p_mw is not None})
+            for body in self._frequency.verify(now):
+                self._out.send(self.settings.mgms, replace(body, id=self._out.identity("verification")))
         frequency = seen.value(FREQUENCY_POINT, Quantity.FREQUENCY)
-        effect = now + timedelta(seconds=self.settings.effect_s)
+        effect = seen.at + timedelta(seconds=self.settings.effect_s)
         if frequency is None:
             return  # without a reading the set points lapse and the plan holds
         base = {name: self._undisturbed(name, effect) for name in self._frequency.running(effect)}
         stop = effect + timedelta(seconds=max(60.0, 3.0 * self.settings.effect_s))
-        for name, p_mw in self._frequency.points(now, frequency, base).items():
+        for name, p_mw in self._frequency.points(seen.at, frequency, base).items():
             low, high = power_limits(self.settings.resources[name])
-            given = max(low, min(p_mw, high))
+            call = self._active.get(name)
             self._out.control(
                 ControlSignal(
-                    id=self._out.identity("control"), target=name, start=now, stop=stop, p_mw=given, cause="frequency"
+                    id=self._out.identity("control"),
+                    target=name,
+                    start=seen.at,
+                    stop=stop,
+                    p_mw=max(low, min(p_mw, high)),
+                    q_mvar=None if call is None or call.stop <= effect else call.q_mvar,
+                    cause="frequency",
                 )
             )
 
@@ -254,7 +264,8 @@ class Cems:
         if self._seen is None:
             return
         own = self.settings
-        interval = own.active_report_s if self._active else own.report_s
+        busy = self._active or self._frequency.running(now)
+        interval = own.active_report_s if busy else own.report_s
         due = floor_to(now, interval)
         last = self._reported_at
         regular = last is None or last < floor_to(now, own.report_s)

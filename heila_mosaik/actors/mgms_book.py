@@ -63,6 +63,7 @@ class Book:
     holdings: dict[str, Holding] = field(default_factory=dict)
     plans: list[tuple[datetime, Envelope]] = field(default_factory=list)
     meter: dict[datetime, tuple[float, float]] = field(default_factory=dict)
+    read_at: dict[datetime, datetime] = field(default_factory=dict)
     site_verifications: list[VerificationNotification] = field(default_factory=list)
 
     def add(self, reserve: ReserveNotification) -> None:
@@ -108,15 +109,14 @@ class Book:
             call.stop = min(call.stop, start)
         holding.calls = [*kept, Call(start, stop, p_mw, q_mvar)]
 
-    def followed_mw(self, moment: datetime) -> float:
-        """Mean adjustment of frequency control in the minute from ``moment``, as its sites measured it. [MW]"""
+    def followed_mw(self, minute: datetime) -> float:
+        """Adjustment of frequency control when the meter was read in a minute, as its sites measured it. [MW]"""
+        moment = self.read_at.get(minute, minute)
         total = 0.0
         for body in self.site_verifications:
             if body.start <= moment < body.stop:
-                first = int((moment - body.start).total_seconds() // body.step_s)
-                last = max(first + 1, int((moment + MINUTE - body.start).total_seconds() // body.step_s))
-                span = range(min(first, len(body.measured_p_mw) - 1), min(last, len(body.measured_p_mw)))
-                total += sum(body.measured_p_mw[k] - body.baseline_p_mw[k] for k in span) / max(1, len(span))
+                place = min(int((moment - body.start).total_seconds() // body.step_s), len(body.requested_p_mw) - 1)
+                total += body.requested_p_mw[place]
         return total
 
     def asked(self, moment: datetime, without: str = "") -> tuple[float, float]:
@@ -182,6 +182,7 @@ class Book:
     def put_meter(self, at: datetime, p_mw: float, q_mvar: float) -> None:
         """Enter power at the point of common coupling."""
         self.meter[floor_to(at, 60)] = (p_mw, q_mvar)
+        self.read_at[floor_to(at, 60)] = at
 
     def prune(self, now: datetime) -> None:
         """Forget what is over: verified reserves, old plans, old minutes."""
@@ -199,5 +200,6 @@ class Book:
             holding.calls = [call for call in holding.calls if call.stop > horizon]
         if len(self.meter) > 400:
             self.meter = {moment: row for moment, row in self.meter.items() if moment >= horizon}
+            self.read_at = {moment: at for moment, at in self.read_at.items() if moment >= horizon}
         while len(self.plans) > 1 and self.plans[1][0] <= horizon:
             self.plans.pop(0)

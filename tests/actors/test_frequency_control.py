@@ -8,7 +8,7 @@ import pytest
 
 from heila_mosaik.actors.cems import Cems, FieldSettings
 from heila_mosaik.actors.frequency_control import FrequencyControl
-from heila_mosaik.domain.information import Measurements, Message, OperationPlan, PQProfile, ReserveNotification
+from heila_mosaik.domain.information import ControlSignal, Measurements, Message, OperationPlan, PQProfile, ReserveNotification
 from heila_mosaik.domain.quantities import Product, Quality, Quantity
 from heila_mosaik.domain.resources import BatterySpec
 
@@ -80,6 +80,20 @@ def test_nothing_moves_before_and_after_delivery_nor_without_a_reading():
 def test_set_points_stay_within_the_battery():
     outcome = armed(plan_mw=0.9).step(START, [], reading(START, 50.1))
     assert [c.p_mw for c in outcome.controls if c.cause == "frequency"] == [1.0]
+
+
+def test_a_call_between_two_readings_keeps_the_droop_and_its_own_reactive_power():
+    cems = armed()
+    cems.step(START, [], reading(START, 49.9))
+    later = START + timedelta(seconds=1)
+    call = ControlSignal(
+        id="s", target="bat", start=START, stop=START + timedelta(minutes=15), p_mw=0.3, q_mvar=-0.2, cause="act"
+    )
+    outcome = cems.step(later, [Message(id="m9", sender="mgms_a", receiver="c", sent_at=later, body=call)], None)
+    last = outcome.controls[-1]
+    assert last.cause == "frequency"
+    assert last.p_mw == pytest.approx(0.3 - 0.4)
+    assert last.q_mvar == pytest.approx(-0.2)
 
 
 def test_every_settlement_period_is_verified_against_the_reading_acted_on():
