@@ -8,7 +8,14 @@ import pytest
 
 from heila_mosaik.actors.cems import Cems, FieldSettings
 from heila_mosaik.actors.frequency_control import FrequencyControl
-from heila_mosaik.domain.information import ControlSignal, Measurements, Message, OperationPlan, PQProfile, ReserveNotification
+from heila_mosaik.domain.information import (
+    ControlSignal,
+    Measurements,
+    Message,
+    OperationPlan,
+    PQProfile,
+    ReserveNotification,
+)
 from heila_mosaik.domain.quantities import Product, Quality, Quantity
 from heila_mosaik.domain.resources import BatterySpec
 

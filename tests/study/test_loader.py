@@ -27,6 +27,12 @@ def test_shipped_scenarios_load(path):
     assert load_scenario(path).scenario.steps > 0
 
 
+def test_every_shipped_scenario_has_its_section_in_the_documentation():
+    page = (ROOT / "docs/scenarios.md").read_text(encoding="utf-8")
+    shipped = {path.stem for path in (ROOT / "scenarios").glob("*.yaml")}
+    assert {line[3:].strip() for line in page.splitlines() if line.startswith("## ")} == shipped
+
+
 def test_extends_merges_and_remembers_where_values_come_from():
     loaded = load_scenario(CASES / "good/child.yaml", ["dms.horizon_h=12"])
     assert (loaded.scenario.name, loaded.scenario.dms.cycle_s, loaded.scenario.dms.horizon_h) == ("child", 180, 12)
