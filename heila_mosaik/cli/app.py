@@ -123,6 +123,13 @@ def run(
     path: Annotated[Path, typer.Argument(help="Scenario file.")],
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/<name>-<time>.")] = None,
     settings: Settings = None,
+    chosen: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="SWITCH|KEY=VALUE", help="Also a variant with this, in the same process."),
+    ] = None,
+    dropped: Annotated[
+        list[str] | None, typer.Option("--without", metavar="SWITCH", help="Also a variant without this.")
+    ] = None,
     no_baseline: Annotated[bool, typer.Option("--no-baseline", help="Leave out the run without flexibility.")] = False,
     as_json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
@@ -138,6 +145,11 @@ def run(
     folder = out if out is not None else Path("runs") / f"{scenario.name}-{stamp}"
     if folder.exists():
         raise RunFolderExistsError(folder)
+    if chosen or dropped:
+        from heila_mosaik.cli.variants import run_and_compare
+
+        run_and_compare(path, settings or [], (chosen or [], dropped or []), folder, as_json=as_json, quiet=quiet)
+        return
     from heila_mosaik.study.run import run_scenario
 
     try:
