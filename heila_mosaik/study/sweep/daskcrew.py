@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import CancelledError
 from contextlib import suppress
+from functools import partial
 from typing import Any, Self
 
 from distributed import Client, KilledWorker, Worker, WorkerPlugin, get_worker
@@ -117,15 +119,25 @@ class DaskCrew:
             self._looked = now
         return self._workers
 
-    def submit(self, task: int, orders: Sequence[Order]) -> None:
-        """Hand out a task."""
+    def submit(self, tasks: Mapping[int, Sequence[Order]]) -> None:
+        """Hand out tasks, all of them in one message."""
         client, era = self._running(), self._era
         # A run is a pure function, but its task must not share a key with one that failed before.
-        future = client.submit(
-            on_worker, list(orders), self._work, self._code, pure=False, key=f"heila-{era}-{task}-{id(self):x}"
+        futures = client.map(
+            on_worker,
+            [list(orders) for orders in tasks.values()],
+            key=[f"heila-{era}-{task}-{id(self):x}" for task in tasks],
+            pure=False,
+            work=self._work,
+            code=self._code,
         )
-        self._futures[task] = future
-        future.add_done_callback(lambda ended: self._ended.put((era, task, ended)))  # type: ignore[no-untyped-call]
+        for task, future in zip(tasks, futures, strict=True):
+            self._futures[task] = future
+            future.add_done_callback(partial(self._end, era, task))  # type: ignore[no-untyped-call]
+
+    def _end(self, era: int, task: int, future: Any) -> None:
+        """Called in a thread of Dask's: only note it."""
+        self._ended.put((era, task, future))
 
     def reports(self, timeout_s: float) -> list[Report]:
         """Tasks that ended.
@@ -134,16 +146,12 @@ class DaskCrew:
             SchedulerGoneError: If the scheduler went and did not come back.
             OtherCodeError: If a worker runs other code.
         """
-        found: list[Report] = []
-        deadline = time.monotonic() + timeout_s
-        while not found:
-            try:
-                era, task, future = self._ended.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                break
-            found += self._reported(era, task, future)
-            while not self._ended.empty():
-                found += self._reported(*self._ended.get())
+        ended: list[tuple[int, int, Any]] = []
+        with suppress(queue.Empty):
+            ended.append(self._ended.get(timeout=timeout_s))
+            while True:
+                ended.append(self._ended.get_nowait())
+        found = self._reported({task: f for era, task, f in ended if era == self._era and task in self._futures})
         if self._client is None or self._client.status != "running":
             found += self._recover()
         return found
@@ -162,24 +170,33 @@ class DaskCrew:
             raise SchedulerGoneError(self.address, 0.0)
         return self._client
 
-    def _reported(self, era: int, task: int, future: Any) -> list[Report]:
-        if era != self._era or self._futures.pop(task, None) is None:
-            return []
-        if future.status == "finished":
+    def _reported(self, ended: Mapping[int, Any]) -> list[Report]:
+        found: list[Report] = []
+        finished = {task: future for task, future in ended.items() if future.status == "finished"}
+        for task, future in ended.items():
+            del self._futures[task]
+            if task not in finished:
+                found.append(self._without_result(task, future))
+        if finished:
             try:
-                worker, outcomes = future.result(timeout=_CONNECT_S)
-            except (OSError, CommClosedError, TimeoutError) as error:
-                return [Report(task=task, lost="crew", detail=str(error))]
-            future.release()
-            return [Report(task=task, outcomes=outcomes, worker=worker)]
-        if future.status == "error":
-            cause = future.exception()
-            if isinstance(cause, KilledWorker):
-                return [Report(task=task, lost="worker", detail=str(cause).split(".", maxsplit=1)[0])]
-            if isinstance(cause, HeilaError):
-                raise cause
-            return [Report(task=task, lost="worker", detail=f"{type(cause).__name__}: {cause}")]
-        return [Report(task=task, lost="crew", detail=f"task {future.status}")]
+                results = self._running().gather(list(finished.values()))  # type: ignore[no-untyped-call]
+            except (OSError, CommClosedError, TimeoutError, CancelledError) as error:
+                return [*found, *(Report(task=task, lost="crew", detail=str(error)) for task in finished)]
+            for (task, future), (worker, outcomes) in zip(finished.items(), results, strict=True):
+                future.release()
+                found.append(Report(task=task, outcomes=outcomes, worker=worker))
+        return found
+
+    @staticmethod
+    def _without_result(task: int, future: Any) -> Report:
+        if future.status != "error":
+            return Report(task=task, lost="crew", detail=f"task {future.status}")
+        cause = future.exception()
+        if isinstance(cause, HeilaError):
+            raise cause
+        if isinstance(cause, KilledWorker):
+            return Report(task=task, lost="worker", detail=str(cause).split(".", maxsplit=1)[0])
+        return Report(task=task, lost="worker", detail=f"{type(cause).__name__}: {cause}")
 
     def _recover(self) -> list[Report]:
         """Connect again; everything that was out is lost."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -62,8 +62,8 @@ class Crew(Protocol):
         """Workers at hand now."""
         ...
 
-    def submit(self, task: int, orders: Sequence[Order]) -> None:
-        """Hand out a task."""
+    def submit(self, tasks: Mapping[int, Sequence[Order]]) -> None:
+        """Hand out tasks by number."""
         ...
 
     def reports(self, timeout_s: float) -> list[Report]:
@@ -162,7 +162,6 @@ class Drive:
         self._out: dict[int, _Task] = {}
         self._number = 0
         self._wall_s = 0.0
-        self._cause = "none was told"
 
     def run(self) -> Tally:
         """Carry the sweep out.
@@ -173,8 +172,7 @@ class Drive:
         began = time.monotonic()
         while self._waiting or self._alone or self._out:
             self._hand_out()
-            for report in self._crew.reports(1.0):
-                self._take(report)
+            self._note(self._crew.reports(1.0))
             self.tally.elapsed_s = time.monotonic() - began
             self.tally.workers = self._crew.size()
             self.tally.running = sum(len(task.orders) for task in self._out.values())
@@ -182,19 +180,27 @@ class Drive:
                 self._notify(self.tally)
         return self.tally
 
+    @property
+    def handed_out(self) -> int:
+        """Tasks handed out so far."""
+        return self._number
+
     # ------------------------------------------------------------------ out
 
     def _hand_out(self) -> None:
         room = _AHEAD * max(1, self._crew.size()) - len(self._out)
+        new: dict[int, tuple[Order, ...]] = {}
         while room > 0 and (self._alone or self._waiting):
             if self._alone:
                 orders: tuple[Order, ...] = (self._alone.popleft(),)
             else:
                 orders = tuple(self._waiting.popleft() for _ in range(self._runs_per_task()))
             self._out[self._number] = _Task(orders)
-            self._crew.submit(self._number, orders)
+            new[self._number] = orders
             self._number += 1
             room -= 1
+        if new:
+            self._crew.submit(new)
 
     def _runs_per_task(self) -> int:
         """Runs of the next task: about ``TASK_S`` of work, and at the end small enough to keep everyone busy."""
@@ -206,30 +212,37 @@ class Drive:
 
     # ------------------------------------------------------------------ in
 
-    def _take(self, report: Report) -> None:
+    def _note(self, reports: Sequence[Report]) -> None:
+        """Take reports and put what they settle on disk, all of them in one write."""
+        kept: list[Entry] = []
+        unfit = ""
+        for report in reports:
+            unfit = self._take(report, kept) or unfit
+        self._store.add(kept)
+        if unfit and self._crew.size() == 0:
+            raise NoWorkersError(unfit)
+
+    def _take(self, report: Report, kept: list[Entry]) -> str:
+        """Take one report; returns why its node is unfit, if it is."""
         task = self._out.pop(report.task, None)
         if task is None:
-            return
+            return ""
         if report.lost:
-            self._cause = report.detail or report.lost
-            self._lose(task, report)
-            return
+            self._lose(task, report, kept)
+            return ""
         by_key = {order.key: order for order in task.orders}
-        kept: list[Entry] = []
+        unfit = ""
         for outcome in report.outcomes:
             order = by_key.pop(outcome.key)
             if outcome.status == "unfit":
-                self._cause = outcome.cause
+                unfit = outcome.cause
                 self._waiting.appendleft(order)
                 self._crew.dismiss(report.worker)
-                if self._crew.size() == 0:
-                    self._store.add(kept)
-                    raise NoWorkersError(outcome.cause)
             elif (entry := self._judge(order, outcome)) is not None:
                 kept.append(entry)
         # What stands behind a run that could not be made was not tried.
         self._waiting.extendleft(reversed(list(by_key.values())))
-        self._store.add(kept)
+        return unfit
 
     def _judge(self, order: Order, outcome: Outcome) -> Entry | None:
         attempts = self._attempts.get(order.key, 0) + 1
@@ -254,7 +267,7 @@ class Drive:
         self.tally.failed += 1
         return entry
 
-    def _lose(self, task: _Task, report: Report) -> None:
+    def _lose(self, task: _Task, report: Report, kept: list[Entry]) -> None:
         self.tally.lost += 1
         if report.lost == "crew":
             self._waiting.extendleft(reversed(task.orders))
@@ -271,7 +284,7 @@ class Drive:
             return
         cause = f"its worker died in {attempts} of {attempts} attempts ({report.detail})"
         self._store.explain(order.key, cause + "\n")
-        self._store.add([Entry(key=order.key, status="failed", cause=cause, attempts=attempts)])
+        kept.append(Entry(key=order.key, status="failed", cause=cause, attempts=attempts))
         self.tally.failed += 1
 
     def _count(self, key: str, wall_s: float) -> None:

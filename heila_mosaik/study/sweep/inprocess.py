@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from heila_mosaik.study.sweep.drive import Report
 from heila_mosaik.study.sweep.work import Order, Work, carry_out
@@ -21,9 +21,9 @@ class InProcess:
         """One, or none after this node turned out unfit."""
         return int(self._fit)
 
-    def submit(self, task: int, orders: Sequence[Order]) -> None:
-        """Queue a task."""
-        self._tasks.append((task, orders))
+    def submit(self, tasks: Mapping[int, Sequence[Order]]) -> None:
+        """Queue tasks."""
+        self._tasks.extend(tasks.items())
 
     def reports(self, timeout_s: float) -> list[Report]:  # noqa: ARG002 - nothing to wait for
         """Make the next task."""
