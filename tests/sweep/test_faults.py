@@ -15,12 +15,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+import pyarrow as pa
 import pytest
 
 from heila_mosaik.results.study import Study
-from heila_mosaik.results.sweepstore import JOURNAL
+from heila_mosaik.results.sweepstore import JOURNAL, SweepStore
+from heila_mosaik.study.sweep.daskcrew import DaskCrew
+from heila_mosaik.study.sweep.drive import Drive, Tally
+from heila_mosaik.study.sweep.inprocess import InProcess
 from heila_mosaik.study.sweep.plan import make_plan
 from heila_mosaik.study.sweep.run import Place, run_sweep
+from heila_mosaik.study.sweep.work import Order
 
 _PATIENCE_S = 120.0
 _SETTINGS = {
@@ -94,12 +99,27 @@ def when_done(folder: Path, count: int, action, errors: list[BaseException]) -> 
     return thread
 
 
-def test_killed_workers_and_a_restarted_scheduler_change_no_byte(tmp_path, sweep_file, site):
-    plan = make_plan(sweep_file(12))
-    run_sweep(plan, tmp_path / "calm", Place(jobs=-1))
-    scheduler = site.scheduler()
+def light(count: int, folder: Path, crew, retries: int = 2) -> Tally:
+    """A sweep of small runs that need no grid, carried out by the same driver, journal and crew."""
+    keys = [f"k{n}" for n in range(count)]
+    source = {"sweep": {"name": "t", "analysis": [], "description": "", "vary": []}, "varied": [], "code": "c"}
+    with SweepStore(folder, source=source, plan=pa.table({"key": keys})) as store:
+        orders = [Order(key=key, job=number) for number, key in enumerate(keys)]
+        try:
+            return Drive(orders, store, crew, retries=retries).run()
+        finally:
+            store.publish()
+
+
+def square(key, job):
+    time.sleep(0.1)
+    return {"y": float(job) ** 0.5, "name": f"run {job}"}
+
+
+def storm(site: Site, out: Path, first: int, second: int) -> tuple[list[threading.Thread], list[BaseException]]:
+    """Two workers; one is killed after some runs, then scheduler and worker are killed and begun anew."""
+    scheduler, errors = site.scheduler(), []
     workers = [site.worker("a"), site.worker("b")]
-    out, errors = tmp_path / "stormy", []
 
     def kill_worker() -> None:
         workers[0].send_signal(signal.SIGKILL)
@@ -113,16 +133,39 @@ def test_killed_workers_and_a_restarted_scheduler_change_no_byte(tmp_path, sweep
         site.scheduler()
         site.worker("d")
 
-    actions = [when_done(out, 3, kill_worker, errors), when_done(out, 8, restart_scheduler, errors)]
-    tally = run_sweep(plan, out, Place(scheduler=site.address, patience_s=_PATIENCE_S))
+    return [when_done(out, first, kill_worker, errors), when_done(out, second, restart_scheduler, errors)], errors
+
+
+def test_killed_workers_and_a_restarted_scheduler_change_no_byte(tmp_path, site):
+    light(100, tmp_path / "calm", InProcess(square))
+    out = tmp_path / "stormy"
+    actions, errors = storm(site, out, 5, 20)
+    with DaskCrew(site.address, square, patience_s=_PATIENCE_S) as crew:
+        tally = light(100, out, crew)
     for action in actions:
         action.join(_PATIENCE_S)
     assert errors == []
     assert tally.lost > 0  # the storm was one
-    assert (tally.done, tally.failed) == (24, 0)
+    assert (tally.done, tally.failed) == (100, 0)
     assert dataset(out) == dataset(tmp_path / "calm")
     lines = (out / JOURNAL).read_text().splitlines()
-    assert len(lines) == len(set(lines)) == 24
+    assert len(lines) == len(set(lines)) == 100
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("HEILA_SLOW" not in os.environ, reason="minutes of real runs; set HEILA_SLOW=1")
+def test_the_same_storm_over_real_runs(tmp_path, sweep_file, site):
+    plan = make_plan(sweep_file(12))
+    run_sweep(plan, tmp_path / "calm", Place(jobs=-1))
+    out = tmp_path / "stormy"
+    actions, errors = storm(site, out, 3, 8)
+    tally = run_sweep(plan, out, Place(scheduler=site.address, patience_s=_PATIENCE_S))
+    for action in actions:
+        action.join(_PATIENCE_S)
+    assert errors == []
+    assert tally.lost > 0
+    assert (tally.done, tally.failed) == (24, 0)
+    assert dataset(out) == dataset(tmp_path / "calm")
     # Twice in vain: the same call finds everything done and needs no worker.
     site.end()
     again = run_sweep(plan, out, Place(scheduler=site.address, patience_s=1.0))
@@ -133,7 +176,7 @@ def test_killed_workers_and_a_restarted_scheduler_change_no_byte(tmp_path, sweep
     os.geteuid() != 0 or shutil.which("unshare") is None, reason="a disk of one's own needs root and unshare"
 )
 def test_a_full_disk_on_one_node_costs_its_worker_alone(tmp_path, sweep_file, site):
-    plan = make_plan(sweep_file(8))
+    plan = make_plan(sweep_file(4))
     run_sweep(plan, tmp_path / "calm", Place(jobs=-1))
     site.scheduler()
     disk = tmp_path / "disk"
@@ -143,7 +186,7 @@ def test_a_full_disk_on_one_node_costs_its_worker_alone(tmp_path, sweep_file, si
     full = site.worker("full", before=("unshare", "-m", "sh", "-c", mount, "sh"))
     whole = site.worker("whole")
     tally = run_sweep(plan, tmp_path / "out", Place(scheduler=site.address, patience_s=_PATIENCE_S))
-    assert (tally.done, tally.failed, tally.retried) == (16, 0, 0)
+    assert (tally.done, tally.failed, tally.retried) == (8, 0, 0)
     assert dataset(tmp_path / "out") == dataset(tmp_path / "calm")
     full.wait(30)  # it was sent away
     assert whole.poll() is None
@@ -152,13 +195,6 @@ def test_a_full_disk_on_one_node_costs_its_worker_alone(tmp_path, sweep_file, si
 
 
 def test_a_run_that_kills_its_workers_is_found_and_given_up(tmp_path, site):
-    import pyarrow as pa
-
-    from heila_mosaik.results.sweepstore import SweepStore
-    from heila_mosaik.study.sweep.daskcrew import DaskCrew
-    from heila_mosaik.study.sweep.drive import Drive
-    from heila_mosaik.study.sweep.work import Order
-
     def deadly(key, job):
         if key == "k7":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -167,13 +203,8 @@ def test_a_run_that_kills_its_workers_is_found_and_given_up(tmp_path, site):
 
     site.scheduler()
     site.worker("nannied", nanny="--nanny")
-    keys = [f"k{n}" for n in range(20)]
-    source = {"sweep": {"name": "t", "analysis": [], "description": "", "vary": []}, "varied": [], "code": "c"}
-    with SweepStore(tmp_path / "out", source=source, plan=pa.table({"key": keys})) as store:
-        with DaskCrew(site.address, deadly, patience_s=_PATIENCE_S) as crew:
-            orders = [Order(key=key, job=number) for number, key in enumerate(keys)]
-            tally = Drive(orders, store, crew, retries=1).run()
-        store.publish()
+    with DaskCrew(site.address, deadly, patience_s=_PATIENCE_S) as crew:
+        tally = light(20, tmp_path / "out", crew, retries=1)
     assert (tally.done, tally.failed) == (19, 1)
     failures = Study(tmp_path / "out").failures()
     assert list(failures) == ["k7"]
