@@ -16,18 +16,19 @@ from heila_mosaik.domain.resources import ResourceSpec
 from heila_mosaik.domain.switchgear import Former, Switchgear
 from heila_mosaik.domain.telemetry import MeasurementModel
 from heila_mosaik.domain.voltvar.means import OwnMeans
+from heila_mosaik.simulators.composite import Feed, Member
 from heila_mosaik.simulators.exchange import Exchange
-from heila_mosaik.simulators.meters import Controller, Terminals
+from heila_mosaik.simulators.meters import Controller, Meters, Terminals
+from heila_mosaik.simulators.profiles import Profiles
 from heila_mosaik.simulators.recorder import Append, Sink
+from heila_mosaik.simulators.resources import Simulator as Resources
+from heila_mosaik.simulators.switchgear import SwitchgearSimulator
 from heila_mosaik.study.interrupt import interruptible
 
 SIMULATORS: dict[str, Any] = {
-    "Profiles": {"python": "heila_mosaik.simulators.profiles:Profiles"},
-    "Resources": {"python": "heila_mosaik.simulators.resources:Simulator"},
-    "Meters": {"python": "heila_mosaik.simulators.meters:Meters"},
+    "Field": {"python": "heila_mosaik.simulators.composite:Composite"},
     "Grid": {"python": "heila_mosaik.simulators.grid:GridSimulator"},
     "Frequency": {"python": "heila_mosaik.simulators.frequency:Frequency"},
-    "Switchgear": {"python": "heila_mosaik.simulators.switchgear:SwitchgearSimulator"},
     "Telemetry": {"python": "heila_mosaik.simulators.telemetry:Telemetry"},
     "ActorHost": {"python": "heila_mosaik.simulators.actor:ActorHost"},
     "Recorder": {"python": "heila_mosaik.simulators.recorder:Recorder"},
@@ -158,22 +159,9 @@ def _quiet() -> None:
 
 def _wire(world: Any, parts: Parts) -> None:
     clock = {"start": parts.start, "step_s": parts.step_s}
-    profiles = world.start("Profiles", table=parts.table, followers=parts.followers, **clock).Profiles()
-    resources = world.start("Resources", start=parts.start, step_size=parts.step_s, seed=parts.seed).Resources(
-        resources=dict(parts.specs)
-    )
-    meters = world.start(
-        "Meters",
-        resources=tuple(parts.specs),
-        controllers=parts.controllers,
-        terminals=parts.terminals,
-        seed=parts.seed,
-        frequency=parts.frequency_hz is not None,
-        **clock,
-    ).Meters()
+    profiles, gear, resources, meters = _field(world, parts)
     grid = world.start("Grid", step_size=parts.step_s, start=parts.start).Grid(
         net=parts.net,
-        engine=parts.engine,
         on_divergence=parts.on_divergence,
         failed_folder=parts.failed,
         breakers=parts.terminals.breakers,
@@ -182,25 +170,12 @@ def _wire(world: Any, parts: Parts) -> None:
         curtailable=parts.means.curtailable,
         formers={former.name: int(former.element.partition(".")[2]) for former in parts.gear.formers},
     )
-    gear = world.start(
-        "Switchgear",
-        gear=parts.gear.machine,
-        breakers=parts.terminals.breakers,
-        formers=parts.gear.formers,
-        buses=parts.buses,
-        appliances=parts.gear.appliances,
-        **clock,
-    ).Switchgear()
     recorder = world.start("Recorder", sink=parts.sink, tables=parts.tables, tick=parts.tick, **clock).Recorder()
-    world.connect(profiles, resources, "exogenous")
-    world.connect(resources, meters, "P[MW]", "Q[MVar]", "soc[%]", "P_min[MW]", "P_max[MW]")
     world.connect(profiles, grid, *parts.followers)
     world.connect(meters, grid, *(f"{table}_{q}" for table in parts.terminals.sizes for q in ("P[MW]", "Q[MVar]")))
     world.connect(gear, grid, ("commands", "controls"))
-    world.connect(gear, meters, "positions")
-    world.connect(gear, resources, "dark")
     if parts.gear.formers:
-        _wire_islands(world, gear, resources, meters, grid)
+        _wire_islands(world, gear, resources, grid)
     _wire_records(world, parts, (resources, meters, grid, gear), recorder)
     host = _wire_actors(world, parts, (resources, meters, grid, gear), recorder)
     if parts.frequency_hz is not None:
@@ -210,6 +185,57 @@ def _wire(world: Any, parts: Parts) -> None:
         world.connect(frequency, host, "measurements")
         if "frequency_hz" in parts.tables:
             world.connect(frequency, recorder, ("row", "frequency_hz"))
+
+
+def _field(world: Any, parts: Parts) -> tuple[Any, Any, Any, Any]:
+    """Profiles, switchgear, resources and meters as one simulator: they step together and feed forward only."""
+    clock = {"start": parts.start, "step_s": parts.step_s}
+    members = (
+        Member(make=Profiles, given={"table": parts.table, "followers": parts.followers, **clock}),
+        Member(
+            make=SwitchgearSimulator,
+            given={
+                "gear": parts.gear.machine,
+                "breakers": parts.terminals.breakers,
+                "formers": parts.gear.formers,
+                "buses": parts.buses,
+                "appliances": parts.gear.appliances,
+                **clock,
+            },
+        ),
+        Member(make=Resources, given={"start": parts.start, "step_size": parts.step_s, "seed": parts.seed}),
+        Member(
+            make=Meters,
+            given={
+                "resources": tuple(parts.specs),
+                "controllers": parts.controllers,
+                "terminals": parts.terminals,
+                "seed": parts.seed,
+                "frequency": parts.frequency_hz is not None,
+                **clock,
+            },
+        ),
+    )
+    same = ("P[MW]", "Q[MVar]", "soc[%]", "P_min[MW]", "P_max[MW]")
+    feeds = [
+        Feed(source="Profiles", target="Resources", attributes=(("exogenous", "exogenous"),)),
+        Feed(source="Switchgear", target="Resources", attributes=(("dark", "dark"),)),
+        Feed(source="Switchgear", target="Meters", attributes=(("positions", "positions"),)),
+        Feed(source="Resources", target="Meters", attributes=tuple((name, name) for name in same)),
+    ]
+    if parts.gear.formers:
+        forming = (("forming", "forming"),)
+        feeds += [Feed(source="Switchgear", target=into, attributes=forming) for into in ("Resources", "Meters")]
+        room: dict[str, list[float]] = {"P_min[MW]": [], "P_max[MW]": []}
+        limits = tuple((name, name) for name in room)
+        feeds.append(Feed(source="Resources", target="Switchgear", attributes=limits, initial=room))
+    plant = world.start("Field", members=members, feeds=tuple(feeds))
+    return (
+        plant.Profiles(),
+        plant.Switchgear(),
+        plant.Resources(resources=dict(parts.specs)),
+        plant.Meters(),
+    )
 
 
 def _wire_records(world: Any, parts: Parts, plant: tuple[Any, Any, Any, Any], recorder: Any) -> None:
@@ -230,15 +256,11 @@ def _wire_records(world: Any, parts: Parts, plant: tuple[Any, Any, Any, Any], re
         world.connect(meters, recorder, ("pcc_P[MW]", "pcc_p_mw"))
 
 
-def _wire_islands(world: Any, gear: Any, resources: Any, meters: Any, grid: Any) -> None:
+def _wire_islands(world: Any, gear: Any, resources: Any, grid: Any) -> None:
     """Who holds voltage is known before the step, what it costs after it."""
     last: dict[str, dict[str, float]] = {"former_P[MW]": {}, "former_Q[MVar]": {}}
-    world.connect(gear, resources, "forming")
-    world.connect(gear, meters, "forming")
     world.connect(grid, gear, *last, time_shifted=True, initial_data=last)
     world.connect(grid, resources, "former_P[MW]", time_shifted=True, initial_data={"former_P[MW]": {}})
-    limits: dict[str, list[float]] = {"P_min[MW]": [], "P_max[MW]": []}
-    world.connect(resources, gear, *limits, time_shifted=True, initial_data=limits)
 
 
 def _wire_actors(world: Any, parts: Parts, plant: tuple[Any, Any, Any, Any], recorder: Any) -> Any:
