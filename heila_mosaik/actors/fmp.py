@@ -21,6 +21,7 @@ from heila_mosaik.domain.information import (
 )
 from heila_mosaik.domain.market import (
     Clearing,
+    ClearingMethod,
     ClearingRule,
     MarketCalendar,
     MarketEvent,
@@ -31,6 +32,7 @@ from heila_mosaik.domain.market import (
     clear,
     rank,
     remaining,
+    require_sound,
     sales_by_offer,
 )
 from heila_mosaik.domain.reserves import RESERVE_PRODUCTS, settle_reserve
@@ -56,6 +58,7 @@ class Fmp:
         name: Address.
         calendar: Market calendar.
         rule: Clearing rule.
+        clearing: How a session is cleared; what it awards is held against the offers.
         clear_at_once: Clear each bid when it arrives instead of at the session's clearing time.
         tolerance: Shortfall forgiven in settlement.
         penalty: Price of missing energy.
@@ -68,6 +71,7 @@ class Fmp:
         *,
         calendar: MarketCalendar,
         rule: ClearingRule | None = None,
+        clearing: ClearingMethod = clear,
         clear_at_once: bool = False,
         tolerance: Tolerance | None = None,
         penalty: Penalty | None = None,
@@ -76,6 +80,7 @@ class Fmp:
         self.name = name
         self.calendar = calendar
         self.rule = rule or ClearingRule()
+        self.clearing = clearing
         self.clear_at_once = clear_at_once
         self.tolerance = tolerance or Tolerance()
         self.penalty = penalty or Penalty()
@@ -168,7 +173,10 @@ class Fmp:
             return
         self._bids = [bid for bid in self._bids if bid.session != session]
         sold = [each.reserve for each in self._sold.values()]
-        result: Clearing = clear(tuple(self._offers.values()), bids, self.rule, sold)
+        offers = tuple(self._offers.values())
+        result: Clearing = self.clearing(offers, bids, self.rule, sold)
+        if self.clearing is not clear:
+            require_sound(result, offers, sold)
         for refusal in result.refusals:
             self._refuse(refusal, "purchase_refused")
         for award in result.awards:

@@ -26,6 +26,7 @@ def find_problems(path: Path, settings: Sequence[str]) -> tuple[str, tuple[Probl
     from heila_mosaik.study.contracts import band_problems  # noqa: PLC0415 - needs more than a grid folder does
     from heila_mosaik.study.environment import series_problems  # noqa: PLC0415 - needs more than a grid folder does
     from heila_mosaik.study.events_part import event_problems  # noqa: PLC0415 - likewise
+    from heila_mosaik.study.extensions import extension_problems  # noqa: PLC0415 - likewise
     from heila_mosaik.study.frequency import frequency_problems  # noqa: PLC0415 - likewise
     from heila_mosaik.study.own_means import means_problems  # noqa: PLC0415 - likewise
 
@@ -37,5 +38,9 @@ def find_problems(path: Path, settings: Sequence[str]) -> tuple[str, tuple[Probl
             *means_problems(scenario, folder.net, scenario.growth.der),
         )
     ]
-    found = [*placed, *band_problems(scenario, folder.microgrids), *series_problems(scenario, folder)]
+    own = [
+        replace(problem, where=f"{loaded.places.get(f'{problem.where}.python', path)} ({problem.where})")
+        for problem in extension_problems(scenario)
+    ]
+    found = [*placed, *own, *band_problems(scenario, folder.microgrids), *series_problems(scenario, folder)]
     return f"scenario {path}", (*found, *frequency_problems(scenario))

@@ -25,13 +25,14 @@ from heila_mosaik.actors.tso import Tso
 from heila_mosaik.domain.bidding import BiddingPolicy, Variant
 from heila_mosaik.domain.forecast import ErrorModel, InjectionProfile, Injections, Knowledge
 from heila_mosaik.domain.information import Session
-from heila_mosaik.domain.market import ClearingRule, MarketCalendar
+from heila_mosaik.domain.market import ClearingRule, MarketCalendar, clear
 from heila_mosaik.domain.market.awards import Pricing
 from heila_mosaik.domain.network import GridEngine
 from heila_mosaik.domain.quantities import Product
 from heila_mosaik.domain.streams import stream
 from heila_mosaik.domain.verification import Tolerance
 from heila_mosaik.study.contracts import voltage_bands
+from heila_mosaik.study.extensions import own_clearing, with_own_actors
 from heila_mosaik.study.microgrid_file import MicrogridPart
 from heila_mosaik.study.microgrids import Plant
 from heila_mosaik.study.schema import Scenario
@@ -212,7 +213,7 @@ def make_companies(
     functions: FunctionSettings | None = None,
     supply: Supply | None = None,
 ) -> tuple[tuple[Actor, ...], Dms | None]:
-    """All actors of a study in the order in which they act at equal times, and the DMS among them.
+    """All actors of a study in the order in which they act at equal times, and the standard DMS.
 
     Without flexibility the DSO takes no part: microgrids plan and offer just the same, and nobody buys.  In a study
     with faults it restores supply all the same.
@@ -235,6 +236,7 @@ def make_companies(
     fmp = Fmp(
         calendar=calendar,
         rule=ClearingRule(pricing=Pricing(market.clearing)),
+        clearing=own_clearing(scenario) or clear,
         tolerance=Tolerance(share=scenario.microgrids.tolerance_percent / 100.0),
     )
     policy = BiddingPolicy(variant=Variant(market.commercial), fcr_eur_per_mw_h=scenario.reserves.offer_eur_per_mw_h)
@@ -249,4 +251,11 @@ def make_companies(
         *((make_tso(scenario, calendar),) if scenario.reserves.enabled else ()),
         fmp,
     )
-    return actors, dms
+    own = with_own_actors(
+        scenario,
+        actors,
+        calendar=calendar,
+        microgrids=[part.name for part in microgrids],
+        flexibility=known is not None and known.trade,
+    )
+    return own, dms

@@ -206,6 +206,19 @@ def _rebase(data: Any, old: Path, new: Path) -> None:
             continue
         if keys != ("grid",) or "/" in written:
             holder[keys[-1]] = Path(os.path.relpath(old / written, new)).as_posix()
+    for part in _extensions(data):
+        file, colon, name = str(part["python"]).rpartition(":")
+        if file.endswith(".py") and not Path(file).is_absolute():
+            part["python"] = f"{Path(os.path.relpath(old / file, new)).as_posix()}{colon}{name}"
+
+
+def _extensions(data: Any) -> list[dict[str, Any]]:
+    """Parts under ``extensions`` that name code, as far as the data are well formed."""
+    given = data.get("extensions") if isinstance(data, dict) else None
+    actors = given.get("actors") if isinstance(given, dict) else None
+    parts = [*(actors.values() if isinstance(actors, dict) else ())]
+    parts += [given.get("clearing")] if isinstance(given, dict) else []
+    return [part for part in parts if isinstance(part, dict) and "python" in part]
 
 
 def _merge(base: Any, over: Any) -> Any:

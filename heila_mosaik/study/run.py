@@ -14,6 +14,7 @@ from heila_mosaik.results.store import RunStore
 from heila_mosaik.simulators.exchange import Exchange
 from heila_mosaik.study.build import Probes, Study, build_study, make_exchange, measuring, observed, terminals
 from heila_mosaik.study.contracts import voltage_bands
+from heila_mosaik.study.extensions import extension_checksums
 from heila_mosaik.study.frequency import make_frequency
 from heila_mosaik.study.gear import gear, resource_buses
 from heila_mosaik.study.loader import dump_scenario
@@ -98,12 +99,18 @@ def _store(study: Study, folder: Path, *, flexibility: bool = True, with_net: bo
         name=scenario.name,
         seed=scenario.seed,
         part_rows=scenario.results.series_part_rows,
-        provenance={"grid": study.folder.name, "grid_checksums": dict(study.folder.checksums)},
+        provenance=_provenance(study),
     )
     store.write_json("grid.json", describe(study))
     if with_net:
         save_net(study.net.net, folder / "net.json")
     return store
+
+
+def _provenance(study: Study) -> dict[str, Any]:
+    facts: dict[str, Any] = {"grid": study.folder.name, "grid_checksums": dict(study.folder.checksums)}
+    own = extension_checksums(study.scenario)
+    return facts | ({"extension_checksums": own} if own else {})
 
 
 def _run(

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from heila_mosaik.study.events_part import FaultPart, Restoration, order_problem
+from heila_mosaik.study.extensions_part import Extensions
 from heila_mosaik.study.network_part import Network
 from heila_mosaik.study.own_part import OwnMeansPart, PeakPart, VoltVarPart
 from heila_mosaik.study.reinforcement_part import Reinforcement
@@ -311,6 +312,7 @@ class Scenario(Part):
     results: Results = Field(default_factory=Results)
     events: tuple[FaultPart, ...] = Field(default=(), description="What happens to the grid: faults and their repair.")
     restoration: Restoration = Field(default_factory=Restoration)
+    extensions: Extensions = Field(default_factory=Extensions)
 
     _folder: Path = PrivateAttr(default_factory=Path)
 

@@ -25,7 +25,7 @@ from heila_mosaik.study.schema import Scenario
 
 _WITHOUT_EFFECT = frozenset(
     {"name", "description", "start", "stop", "duration_h", "step_s", "seed", "flexibility", "divergence", "messages"}
-    | {"network", "telemetry", "dms", "market", "spp", "series", "results"}
+    | {"network", "telemetry", "dms", "market", "spp", "series", "results", "extensions"}
 )
 """Parts of a scenario that never reach the net; a part that is not named here gets a net of its own."""
 

@@ -3,12 +3,20 @@
 from heila_mosaik.domain.market.admission import Reason, Refusal, check_bid, check_offer
 from heila_mosaik.domain.market.awards import Award, ClearingRule, Pricing
 from heila_mosaik.domain.market.calendar import MarketCalendar, MarketEvent
-from heila_mosaik.domain.market.clearing import Clearing, clear, remaining, sales_by_offer
+from heila_mosaik.domain.market.clearing import (
+    Clearing,
+    ClearingMethod,
+    clear,
+    remaining,
+    require_sound,
+    sales_by_offer,
+)
 from heila_mosaik.domain.market.ranking import cost_eur, rank
 
 __all__ = [
     "Award",
     "Clearing",
+    "ClearingMethod",
     "ClearingRule",
     "MarketCalendar",
     "MarketEvent",
@@ -21,5 +29,6 @@ __all__ = [
     "cost_eur",
     "rank",
     "remaining",
+    "require_sound",
     "sales_by_offer",
 ]

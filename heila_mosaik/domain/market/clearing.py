@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from heila_mosaik.domain.market.awards import TINY, Award, Candidate, ClearingRu
 from heila_mosaik.domain.market.welfare import best_shares
 from heila_mosaik.domain.quantities import FloatArray, Product
 from heila_mosaik.domain.reserves import RESERVE_PRODUCTS
+from heila_mosaik.errors import Problem, ProblemsError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +23,48 @@ class Clearing:
 
     awards: tuple[Award, ...]
     refusals: tuple[Refusal, ...]
+
+
+class ClearingMethod(Protocol):
+    """A way to clear one session; :func:`clear` is the standard one."""
+
+    def __call__(
+        self, offers: Sequence[Offer], bids: Sequence[Bid], rule: ClearingRule, sold: Sequence[ReserveNotification] = ()
+    ) -> Clearing:
+        """Clear the bids of one session; see :func:`clear`."""
+        ...
+
+
+def require_sound(result: Clearing, offers: Sequence[Offer], sold: Sequence[ReserveNotification]) -> None:
+    """Refuse a clearing that sells what nobody offered, or more than is left of an offer.
+
+    Args:
+        result: What a clearing method answered.
+        offers: Admitted offers.
+        sold: Reserves already sold from them.
+
+    Raises:
+        ProblemsError: With every award that is not covered.
+    """
+    book, sales = {offer.id: offer for offer in offers}, sales_by_offer(sold)
+    taken: dict[str, list[float]] = {}
+    problems: list[Problem] = []
+    remedy = "an award takes from an admitted offer no more than remaining() leaves of it"
+    for award in result.awards:
+        offer = book.get(award.offer.id)
+        left = remaining(offer, sales.get(offer.id, ())) if offer is not None else None
+        if offer is None or left is None:
+            what = f"awards {award.offer.id}, which is not on offer"
+            problems.append(Problem(what=what, where="clearing", remedy=remedy))
+            continue
+        total = taken.setdefault(offer.id, [0.0] * 4)
+        for direction, size in enumerate(_sizes(award.ranges)):
+            total[direction] += size
+        if any(size > room + 1e-6 for size, room in zip(total, _sizes(_ranges(left)), strict=True)):
+            what = f"awards {total} MW, MVar of {offer.id}, of which {_sizes(_ranges(left))} is left"
+            problems.append(Problem(what=what, where="clearing", remedy=remedy))
+    if problems:
+        raise ProblemsError("own clearing", problems)
 
 
 def sales_by_offer(sold: Sequence[ReserveNotification]) -> dict[str, list[ReserveNotification]]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from heila_mosaik.errors import Problem, ProblemsError
 from heila_mosaik.results.manifest import checksum
+from heila_mosaik.study.extensions import extension_checksums
 from heila_mosaik.study.loader import ScenarioSource, put, resolved
 from heila_mosaik.study.schema import Scenario
 from heila_mosaik.study.shelf import Shelf
@@ -148,7 +149,7 @@ def data_checksums(scenario: Scenario, shelf: Shelf) -> dict[str, str]:
     for name, written in (("weather", scenario.series.weather), ("prices", scenario.series.prices)):
         if written is not None:
             found[name] = checksum(scenario.path(written))
-    return found
+    return found | extension_checksums(scenario)
 
 
 def _wanted(sweep: SweepFile, seed: int) -> Iterator[tuple[int, Point, int, dict[str, Any]]]:
