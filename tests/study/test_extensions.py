@@ -46,9 +46,8 @@ def test_an_own_buyer_goes_through_the_whole_sequence(served):
 
 
 def test_the_called_power_is_really_taken_back(served):
-    reserve = json.loads(
-        served.messages.query("kind == 'ReserveNotification' and receiver == 'retailer'")["body"].iloc[-1]
-    )
+    sold = served.messages.query("kind == 'ReserveNotification' and receiver == 'retailer'")["body"]
+    reserve = min((json.loads(body) for body in sold), key=lambda each: each["start"])
     drawn = served.series("pcc_p_mw")[reserve["location"]].loc[reserve["start"] : reserve["stop"]]
     verified = [json.loads(b) for b in served.messages.query("kind == 'VerificationNotification'")["body"]]
     mine = next(each for each in verified if each["reserve"] == reserve["id"])
