@@ -6,31 +6,22 @@ Every step waits until telemetry shows the switches where they were sent: a comm
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 import numpy as np
 
 from heila_mosaik.actors.base import Outbox
-from heila_mosaik.domain.congestion import Limits
+from heila_mosaik.actors.dms_islands import Islands
+from heila_mosaik.actors.dms_outage import Carrier, RestorationSettings, listed
 from heila_mosaik.domain.estimation import Estimator
 from heila_mosaik.domain.forecast import Knowledge
 from heila_mosaik.domain.information import ControlSignal, FlexibilityForecast
 from heila_mosaik.domain.quantities import BoolArray, FloatArray
 from heila_mosaik.domain.reconfiguration import Cases
-from heila_mosaik.domain.restoration import (
-    Demand,
-    IslandPlan,
-    IslandSource,
-    Plan,
-    Question,
-    plan_island,
-    plan_restoration,
-    way_back,
-)
-from heila_mosaik.domain.timegrid import TimeGrid, floor_to
-from heila_mosaik.domain.topology import Graph
+from heila_mosaik.domain.restoration import Plan, Question, plan_restoration, way_back
+
+__all__ = ["Carrier", "Restoration", "RestorationSettings", "Stage"]
 
 _FOREVER = timedelta(days=365)
 
@@ -47,65 +38,6 @@ class Stage(StrEnum):
     RETURN_OPEN = "return_open"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Carrier:
-    """A microgrid that may carry an island, as the DMS knows it.
-
-    Attributes:
-        name: Microgrid.
-        mgms: Address of its management system.
-        breaker: Name of the breaker at its point of common coupling.
-        device: The same in the grid, ``switch.7``.
-        bus: Bus position on the side of the grid.
-        storage: Grid-forming storage; empty: it cannot carry one.
-        former: How the grid model carries it, ``ext_grid.3``.
-        s_mva: Apparent power of the storage. [MVA]
-    """
-
-    name: str
-    mgms: str
-    breaker: str
-    device: str
-    bus: int
-    storage: str = ""
-    former: str = ""
-    s_mva: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestorationSettings:
-    """Settings of the restoration.
-
-    Attributes:
-        graph: Connectivity of the grid, positions as in normal operation.
-        sources: Buses the grid above supplies.
-        fixed: Switches without remote control.
-        carriers: Microgrids.
-        priority: Priority of each load, 1 first.
-        customers: Customers of each load.
-        v_min_pu, v_max_pu: Voltage band while supply is restored. [pu]
-        loading_percent: Highest loading while supply is restored. [%]
-        locate_s: From the trip to the decision. [s]
-        confirm_s: A switch not seen in its place by then has failed. [s]
-        repair_h: Outage planned for after a fault. [h]
-        enabled: Whether it acts; otherwise it only reports.
-    """
-
-    graph: Graph
-    sources: tuple[int, ...]
-    fixed: tuple[str, ...] = ()
-    carriers: tuple[Carrier, ...] = ()
-    priority: Mapping[str, int] = field(default_factory=dict)
-    customers: Mapping[str, float] = field(default_factory=dict)
-    v_min_pu: float = 0.93
-    v_max_pu: float = 1.1
-    loading_percent: float = 110.0
-    locate_s: float = 60.0
-    confirm_s: float = 300.0
-    repair_h: float = 4.0
-    enabled: bool = True
-
-
 class Restoration:
     """State machine of one incident at a time; further faults join it.
 
@@ -119,7 +51,7 @@ class Restoration:
         self.settings, self.estimator, self.knowledge = settings, estimator, knowledge
         self.stage = Stage.NORMAL
         self.plan: Plan | None = None
-        self.islands: dict[str, IslandPlan] = {}
+        self.islands = Islands(settings, estimator, knowledge)
         self._normal = settings.graph.devices
         self._positions = dict(self._normal)
         owned = {carrier.device for carrier in settings.carriers}
@@ -129,10 +61,7 @@ class Restoration:
         self._decide_at: datetime | None = None
         self._since: datetime | None = None
         self._waiting: dict[str, bool] = {}
-        self._offers: dict[str, FlexibilityForecast] = {}
-        self._off: set[str] = set()
         self._limited: set[str] = set()
-        self._held: set[str] = set()
         self._failed: set[str] = set()
         self._trouble_at: datetime | None = None
 
@@ -150,7 +79,7 @@ class Restoration:
 
     def offer(self, offered: FlexibilityForecast) -> None:
         """Take what an islanded microgrid can export."""
-        self._offers[offered.subject] = offered
+        self.islands.offer(offered)
 
     def dark(self) -> BoolArray:
         """Buses without supply from the grid above, as far as positions tell. (n_bus,)"""
@@ -231,7 +160,10 @@ class Restoration:
             self.stage = Stage.RESTORED
             self._report(now, out)
         elif self.stage is Stage.RESTORED:
-            self._form_islands(now, out)
+            operable = [name for name in self._operable if name not in self._failed]
+            own = self.islands.form(now, self._positions, sorted(self._faulted), operable, out)
+            if own:
+                self._send(now, own, out)
         elif self.stage is Stage.RETURN_CLOSE:
             self.stage = Stage.RETURN_OPEN
             _close, opening = way_back(self._positions, self._normal, self._operable)
@@ -249,10 +181,10 @@ class Restoration:
         self.plan = plan
         out.record(
             "restoration_planned",
-            f"isolate with {_list(plan.isolate)}; open {_list(plan.opening)}; close {_list(plan.closing)}; "
+            f"isolate with {listed(plan.isolate)}; open {listed(plan.opening)}; close {listed(plan.closing)}; "
             f"{self._customers(plan.served):.0f} customers come back, {self._customers(plan.dark):.0f} stay dark"
             + ("; generators of the dark part stay off" if plan.generators_off else "")
-            + "".join(f"; {_list(part.buses)}: {part.reason}" for part in plan.unserved),
+            + "".join(f"; {listed(part.buses)}: {part.reason}" for part in plan.unserved),
             isolate=", ".join(plan.isolate),
             opening=", ".join(plan.opening),
             closing=", ".join(plan.closing),
@@ -268,19 +200,10 @@ class Restoration:
         self._send(now, dict.fromkeys((*plan.isolate, *plan.opening, *off), False), out)
 
     def _question(self, now: datetime) -> Question:
-        network, own = self.estimator.engine.network, self.settings
+        own = self.settings
         # a microgrid that protection cut off comes back by itself as soon as there is voltage
         closed = {carrier.device: True for carrier in own.carriers}
-        limits = Limits.of(network)
-        lines, trafos = network.lines.max_loading_percent, network.trafos.max_loading_percent
-        limits = replace(
-            limits,
-            v_min_pu=np.minimum(limits.v_min_pu, own.v_min_pu),
-            v_max_pu=np.maximum(limits.v_max_pu, own.v_max_pu),
-            line_percent=lines * own.loading_percent / 100.0,
-            trafo_percent=trafos * own.loading_percent / 100.0,
-        )
-        p, q = self._expected(now)
+        p, q = self.settings.expected(self.knowledge, now)
         dark = self._dark_generators()
         alone = np.array([name not in dark for name in self.knowledge.names], float)
         return Question(
@@ -291,7 +214,7 @@ class Restoration:
             sources=own.sources,
             weight=self._weight(p),
             cases=self._cases(p, q),
-            limits=limits,
+            limits=self.settings.limits(self.estimator.engine.network),
             alone=self._cases(p * alone, q * alone) if dark else None,
         )
 
@@ -307,13 +230,6 @@ class Restoration:
             for name, bus in zip(self.knowledge.names, self.knowledge.bus.tolist(), strict=True)
             if name.startswith("sgen.") and dark[bus]
         ]
-
-    def _expected(self, now: datetime, step_s: int = 3600) -> tuple[FloatArray, FloatArray]:
-        """Expected consumption of every injection until the repair. [MW] (k, n), [MVar] (k, n)"""
-        count = max(1, round(self.settings.repair_h * 3600 / step_s))
-        grid = TimeGrid(start=floor_to(now, 900), step_s=step_s, count=count)
-        ahead = self.knowledge.forecast(grid, now, None, None)
-        return ahead.p_mw, ahead.q_mvar
 
     def _weight(self, p_mw: FloatArray) -> FloatArray:
         """Worth of each bus: mean load, ten times as much a step of priority."""
@@ -343,115 +259,7 @@ class Restoration:
             minutes=minutes,
             customers=left,
         )
-        self._hand_back(now, out)
-
-    def _hand_back(self, now: datetime, out: Outbox) -> None:
-        """Connect what an island had left off, and release microgrids, where the grid supplies again."""
-        dark = self.dark()
-        for carrier in self.settings.carriers:
-            if carrier.name in self.islands and not dark[carrier.bus]:
-                del self.islands[carrier.name]
-                out.send(carrier.mgms, self._order(now, carrier.storage, out, closed=None, forming=False))
-            if carrier.name in self._held and not dark[carrier.bus]:
-                self._held.discard(carrier.name)
-                out.send(carrier.mgms, self._order(now, carrier.breaker, out, closed=True, forming=False))
-        places = zip(self.knowledge.names, self.knowledge.bus.tolist(), strict=True)
-        ready = [name for name, bus in places if name in self._off and not dark[bus]]
-        self._off -= set(ready)
-        self._send(now, dict.fromkeys(ready, True), out)
-
-    # ------------------------------------------------------------------ islands
-
-    def _form_islands(self, now: datetime, out: Outbox) -> None:
-        """Ask microgrids in the dark part that have offered to carry the loads around them."""
-        graph = self.settings.graph
-        live = graph.connected(graph.links(self._positions), self.settings.sources)
-        faulty = graph.connected(graph.links(self._positions), [graph.place(line) for line in sorted(self._faulted)])
-        taken = {bus for plan in self.islands.values() for bus in plan.buses}
-        allowed = ~live & ~faulty
-        allowed[list(taken)] = False
-        for carrier in self._by_energy():
-            offered = self._offers.get(carrier.name)
-            useful = carrier.storage and carrier.name not in self.islands and allowed[carrier.bus]
-            if not useful or offered is None or self._positions[carrier.device] or offered.profile.stop <= now:
-                continue
-            # every microgrid keeps the zone it hangs on; two sources do not meet in one island
-            mine = allowed.copy()
-            mine[[other.bus for other in self.settings.carriers if other.storage and other is not carrier]] = False
-            plan = self._island(now, carrier, offered, mine)
-            if plan is not None:
-                self.islands[carrier.name] = plan
-                self._start_island(now, carrier, plan, out)
-                return
-
-    def _by_energy(self) -> list[Carrier]:
-        """Microgrids by what they offer, most first."""
-        offers = {name: offered.energy_up_mwh for name, offered in self._offers.items()}
-        return sorted(self.settings.carriers, key=lambda carrier: (-offers.get(carrier.name, 0.0), carrier.name))
-
-    def _island(
-        self, now: datetime, carrier: Carrier, offered: FlexibilityForecast, allowed: BoolArray
-    ) -> IslandPlan | None:
-        step_s = offered.profile.step_s
-        p, q = self._expected(now, step_s)
-        count = min(len(p), len(offered.profile.p_min_mw))
-        demands: dict[int, list[Demand]] = {}
-        generators: dict[int, list[str]] = {}
-        for column, (name, bus) in enumerate(zip(self.knowledge.names, self.knowledge.bus.tolist(), strict=True)):
-            if name.startswith("load."):
-                demand = Demand(
-                    name=name,
-                    p_mw=np.maximum(p[:count, column], 0.0),
-                    q_mvar=q[:count, column],
-                    priority=self.settings.priority.get(name, 2),
-                    customers=self.settings.customers.get(name, 1.0),
-                )
-                demands.setdefault(bus, []).append(demand)
-            elif name.startswith("sgen."):
-                generators.setdefault(bus, []).append(name)
-        source = IslandSource(
-            name=carrier.name,
-            breaker=carrier.device,
-            bus=carrier.bus,
-            p_mw=-np.asarray(offered.profile.p_min_mw[:count]),
-            s_mva=carrier.s_mva,
-            energy_mwh=offered.energy_up_mwh,
-        )
-        operable = [*(name for name in self._operable if name not in self._failed), carrier.device]
-        return plan_island(
-            self.settings.graph, self._positions, operable, source, demands, generators, allowed, step_s / 3600.0
-        )
-
-    def _start_island(self, now: datetime, carrier: Carrier, plan: IslandPlan, out: Outbox) -> None:
-        out.record(
-            "island_planned",
-            f"{carrier.name} carries {_list(plan.connect)} at {len(plan.buses)} buses: at most {plan.peak_mw:.3f} MW, "
-            f"{plan.energy_mwh:.3f} MWh; {_list(plan.disconnect)} stay off",
-            microgrid=carrier.name,
-            loads=", ".join(plan.connect),
-            disconnect=", ".join(plan.disconnect),
-            peak_mw=plan.peak_mw,
-            energy_mwh=plan.energy_mwh,
-        )
-        self._off |= set(plan.disconnect)
-        own = dict.fromkeys(plan.opening, False) | dict.fromkeys(plan.closing[:-1], True)
-        self._send(now, dict.fromkeys(plan.disconnect, False) | own, out)
-        for other in self.settings.carriers:
-            if other is not carrier and other.bus in plan.buses:
-                # voltage at its breaker will not mean that the grid is back
-                self._held.add(other.name)
-                out.send(other.mgms, self._order(now, other.breaker, out, closed=False, forming=False))
-        out.send(carrier.mgms, self._order(now, carrier.breaker, out, closed=True, forming=True))
-
-    def _order(self, now: datetime, target: str, out: Outbox, *, closed: bool | None, forming: bool) -> ControlSignal:
-        return ControlSignal(
-            id=out.identity("control"),
-            target=target,
-            start=now,
-            stop=now + _FOREVER,
-            closed=closed,
-            grid_forming=forming,
-        )
+        self._send(now, dict.fromkeys(self.islands.release(now, self.dark(), out), True), out)
 
     # ------------------------------------------------------------------ after the repair
 
@@ -461,15 +269,15 @@ class Restoration:
         self._send(now, dict.fromkeys(closing, True), out)
 
     def _finish(self, now: datetime, out: Outbox) -> None:
-        self._hand_back(now, out)
-        left = sorted(self._off | self._limited)
+        ready = self.islands.release(now, self.dark(), out)
+        left = sorted({*ready, *self.islands.off, *self._limited})
         self._send(now, dict.fromkeys(left, True), out)
-        self._off, self._limited = set(), set()
+        self._limited = set()
+        self.islands.clear()
         assert self._trouble_at is not None
         hours = (now - self._trouble_at).total_seconds() / 3600.0
         out.record("normal_operation", f"all switches are in their normal position after {hours:.2f} h", hours=hours)
-        self.islands, self.plan, self._trouble_at = {}, None, None
-        self._offers, self._failed = {}, set()
+        self.plan, self._trouble_at, self._failed = None, None, set()
         self.stage = Stage.NORMAL
 
     def _customers(self, buses: BoolArray) -> float:
@@ -481,8 +289,3 @@ class Restoration:
                 if buses[bus]
             )
         )
-
-
-def _list(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:12])
-    return (shown + (f" and {len(names) - 12} more" if len(names) > 12 else "")) or "nothing"

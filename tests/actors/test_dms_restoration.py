@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import pandapower as pp
 import pytest
 
 from heila_mosaik.actors.base import Outbox
@@ -25,7 +26,9 @@ class Desk:
     """Control room, switches and protection of the two feeders; commands arrive one minute later."""
 
     def __init__(self, line, repaired=60, stuck=(), **settings):
-        engine = compile_net(feeders())
+        net = feeders()
+        pp.create_ext_grid(net, 5, in_service=False)
+        engine = compile_net(net)
         network = engine.network
         given = engine.default_input()
         names = tuple(f"load.{load}" for load in network.loads.ids)
@@ -125,7 +128,14 @@ def test_a_second_fault_is_planned_together_with_the_first():
 @pytest.mark.parametrize("energy", [0.0, 2.0])
 def test_a_microgrid_in_the_dark_is_asked_only_if_it_has_energy(energy):
     carrier = Carrier(
-        name="mg", mgms="mgms_mg", breaker="mg_pcc", device="switch.19", bus=5, storage="battery", former="", s_mva=2.0
+        name="mg",
+        mgms="mgms_mg",
+        breaker="mg_pcc",
+        device="switch.19",
+        bus=5,
+        storage="battery",
+        former="ext_grid.1",
+        s_mva=2.0,
     )
     desk = Desk(line=3, carriers=(carrier,))
     # the tie belongs to the microgrid here, so that nothing else reaches the last station

@@ -17,6 +17,7 @@ from heila_mosaik.domain.restoration import (
     Demand,
     IslandSource,
     Question,
+    check_island,
     pick_up,
     plan_island,
     plan_restoration,
@@ -179,7 +180,10 @@ def test_what_is_picked_up_is_balanced_in_every_interval(rows, power, energy, s_
 
 def test_an_island_takes_loads_by_priority_and_cuts_itself_off():
     net = feeders(load_mw=0.5)
-    engine, question = asked(net, 0)
+    behind = pp.create_bus(net, 20.0, min_vm_pu=0.9, max_vm_pu=1.1)
+    breaker = f"switch.{pp.create_switch(net, 3, behind, 'b', type='CB', closed=False)}"
+    pp.create_ext_grid(net, behind, in_service=False)
+    engine, question = asked(net, 0, sources=(0,))
     graph = question.graph
     positions = {**question.positions, "switch.1": False}
     bus = 3
@@ -189,7 +193,7 @@ def test_an_island_takes_loads_by_priority_and_cuts_itself_off():
         ]
         for place in range(2, 6)
     }
-    source = IslandSource(name="mg", breaker="", bus=bus, p_mw=np.full(2, 1.1), s_mva=1.5, energy_mwh=1.1)
+    source = IslandSource(name="mg", breaker=breaker, bus=bus, p_mw=np.full(2, 1.1), s_mva=1.5, energy_mwh=1.1)
     allowed = ~graph.connected(graph.links(question.positions), question.sources)
     allowed[graph.place("line.0")] = False
     plan = plan_island(graph, positions, question.operable, source, demands, {4: ["sgen.7"]}, allowed, 0.5)
@@ -199,9 +203,13 @@ def test_an_island_takes_loads_by_priority_and_cuts_itself_off():
     assert plan.energy_mwh <= 1.1
     assert "sgen.7" in plan.disconnect
     assert set(plan.buses) >= {3, 4, 5}
+    assert plan.closing[-1] == breaker
     after = {**positions, **dict.fromkeys(plan.opening, False)}
     reached = graph.connected(graph.links(after), [bus])
     assert not any(reached[source] for source in question.sources)
+    engine.set_switches({int(name.partition(".")[2]): closed for name, closed in positions.items()})
+    assert check_island(engine, question.limits, plan, 1, demands).feasible
+    tight = replace(question.limits, v_min_pu=np.full(12, 0.99999))
+    assert not check_island(engine, tight, plan, 1, demands).feasible
     poor = replace(source, energy_mwh=0.01)
     assert plan_island(graph, positions, question.operable, poor, demands, {}, allowed, 0.5) is None
-    del engine

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from heila_mosaik.domain.congestion import Limits
+from heila_mosaik.domain.network import GridEngine
 from heila_mosaik.domain.quantities import BoolArray, FloatArray, IntArray
+from heila_mosaik.domain.reconfiguration.check import Cases, Outcome, Switchboard
 from heila_mosaik.domain.restoration.pickup import Demand, pick_up
 from heila_mosaik.domain.topology import Graph, Positions, make_zones
 
@@ -154,3 +157,37 @@ def _ways(
                     ways[there] = (zone, name)
                     waiting.append(there)
     return ways
+
+
+def check_island(
+    engine: GridEngine, limits: Limits, plan: IslandPlan, former: int, demands: Mapping[int, Sequence[Demand]]
+) -> Outcome:
+    """AC check of an island: voltages of its buses and currents of its lines, in every interval.
+
+    Args:
+        engine: Compiled grid with the switches as they stand; works on a copy.
+        limits: Limits.
+        plan: The island.
+        former: External grid (pandapower id) that stands for the storage.
+        demands: Loads by bus.
+    """
+    inside = np.zeros(len(engine.network.bus_ids), bool)
+    inside[list(plan.buses)] = True
+    lines = engine.network.lines
+    own = inside[lines.from_bus] & inside[lines.to_bus]
+    masked = Limits(
+        v_min_pu=np.where(inside, limits.v_min_pu, 0.0),
+        v_max_pu=np.where(inside, limits.v_max_pu, np.inf),
+        line_percent=np.where(own, limits.line_percent, np.inf),
+        trafo_percent=np.full_like(limits.trafo_percent, np.inf),
+    )
+    carried = [(bus, each) for bus in plan.buses for each in demands.get(bus, ()) if each.name in plan.connect]
+    p = np.zeros((len(carried[0][1].p_mw), len(inside)))
+    q = np.zeros_like(p)
+    for bus, demand in carried:
+        p[:, bus] += demand.p_mw
+        q[:, bus] += demand.q_mvar
+    own_engine = engine.copy()
+    own_engine.set_in_service("ext_grid", former, True)
+    board = Switchboard(own_engine, masked, Cases(p_mw=p, q_mvar=q))
+    return board.check(dict.fromkeys(plan.opening, False) | dict.fromkeys(plan.closing, True))
