@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from heila_mosaik.actors.base import Outbox, Outcome
+from heila_mosaik.actors.call_breaker import CallBreaker
 from heila_mosaik.actors.frequency_control import FrequencyControl
 from heila_mosaik.actors.inbox import Inbox
 from heila_mosaik.domain.flexibility import ExogenousForecast, FlexibilitySettings, forecast_resource
@@ -30,6 +31,7 @@ from heila_mosaik.domain.timegrid import TimeGrid, floor_to
 TOLERANCE_MW = 1e-6
 FREQUENCY_POINT = "grid"
 """Element under which a site measures the frequency of the grid."""
+MOVING_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,7 @@ class FieldSettings:
         mgms: Address of the microgrid management system.
         resources: Specification of each resource, by name.
         breakers: Names of the breakers it operates.
+        on_call: Whether it closes its breakers for a call and opens them after it.
         distributed: Whether it forecasts, plans and verifies its own resources.
         effect_s: Time from a set point to its effect at the resources; plans are followed this much ahead. [s]
         report_s: Interval of reports. [s]
@@ -56,6 +59,7 @@ class FieldSettings:
     mgms: str
     resources: Mapping[str, ResourceSpec]
     breakers: tuple[str, ...] = ()
+    on_call: bool = False
     distributed: bool = False
     effect_s: float = 0.0
     report_s: int = 900
@@ -110,6 +114,9 @@ class Cems:
         self._own: dict[str, PQProfile] = {}
         self._samples: dict[str, list[tuple[datetime, float, float]]] = {}
         self._frequency = FrequencyControl(settings.settlement_s, settings.effect_s)
+        settle = timedelta(seconds=max(MOVING_S, 3.0 * settings.effect_s))
+        moved = settings.breakers if settings.on_call else ()
+        self._switches = [CallBreaker(each, settings.resources, settle) for each in moved]
 
     def step(self, now: datetime, inbox: Sequence[Message], measurements: Measurements | None) -> Outcome:
         """Advance to ``now``; see :class:`heila_mosaik.actors.base.Actor`."""
@@ -121,6 +128,7 @@ class Cems:
         if measurements is not None:
             self._sample(now)
         self._expire(now)
+        self._switch(now)
         self._follow_plans(now)
         if self._frequency.armed and self._seen is not None:
             self._follow_frequency(now, self._seen, fresh=measurements is not None)
@@ -193,9 +201,24 @@ class Cems:
             if self.settings.distributed:
                 self._verify(signal)
 
+    def _switch(self, now: datetime) -> None:
+        """Close breakers for a call, open them after it."""
+        effect = now + timedelta(seconds=self.settings.effect_s)
+        for switch in self._switches:
+            closed = switch.decide(self._seen, self._active.values(), effect)
+            if closed is not None:
+                cause = next((signal.cause for signal in self._active.values()), "end of the call")
+                stop = now + timedelta(seconds=self.settings.step_s)
+                identity = self._out.identity("control")
+                self._out.control(
+                    ControlSignal(id=identity, target=switch.name, start=now, stop=stop, closed=closed, cause=cause)
+                )
+
     def _follow_plans(self, now: datetime) -> None:
         """Give the plan's set point at the start of each interval to resources that follow one."""
         effect = now + timedelta(seconds=self.settings.effect_s)
+        if self._switches:
+            return  # without a call they are disconnected
         for name, plan in self._plans.items():
             until = self._planned_until.get(name)
             followed = isinstance(self.settings.resources[name], BatterySpec | HeatPumpSpec)

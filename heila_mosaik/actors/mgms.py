@@ -19,6 +19,7 @@ from heila_mosaik.actors.mgms_plan import (
     declared_powers,
     duties_of,
     follow,
+    idle_between,
     is_store,
     keep_declared,
     same_plan,
@@ -195,6 +196,7 @@ class Mgms:
             self._book.put_meter(seen.at, p_mw, q_mvar)
 
     def _breaker(self, closed: bool) -> None:
+        closed = closed or self.settings.on_call  # its controller closes it for a call
         if closed != self._closed:
             state = "closed" if closed else "opened: islanded, no flexibility can be delivered"
             self._out.record("pcc_breaker", f"breaker {self.settings.breaker} {state}", closed=closed)
@@ -219,10 +221,11 @@ class Mgms:
                 for name, body in self._theirs.items()
             }
         else:
-            plans: Mapping[str, FloatArray] = declared
-            free = self._expects.envelopes(exogenous, own.flexibility, {}) if sold.any() else {}
+            plans: Mapping[str, FloatArray] = idle_between(declared) if own.on_call else declared
+            # What is connected for calls only stands still between them: nothing to schedule.
+            free = self._expects.envelopes(exogenous, own.flexibility, {}) if sold.any() and not own.on_call else {}
             duties = duties_of(sold, free, own.resources) if free else []
-            if own.arbitrage or any(duty.power_mw.any() for duty in duties):
+            if (own.arbitrage and not own.on_call) or any(duty.power_mw.any() for duty in duties):
                 schedule = self._expects.schedule(exogenous, duties, own, declared)
                 plans = schedule.p_mw
                 self._note_short(schedule)
@@ -410,6 +413,3 @@ class Mgms:
                 moments.append(stop + timedelta(seconds=own.verification_delay_s))
             moments.extend(call.start for call in holding.calls)
         return min((moment for moment in moments if moment > now), default=None)
-
-
-__all__ = ["Mgms", "MgmsSettings"]

@@ -154,6 +154,11 @@ def declared_powers(
     }
 
 
+def idle_between(declared: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """Plans of stores that stand still wherever nothing is declared."""
+    return {name: np.nan_to_num(p_mw) for name, p_mw in declared.items()}
+
+
 def follow(envelope: Envelope, p_mw: FloatArray | None) -> Envelope:
     """The envelope with other plan powers where ``p_mw`` is not NaN; its absolute limits stay."""
     if p_mw is None:

@@ -22,6 +22,7 @@ class MgmsSettings:
         controllers: Address of the CEMS or IED of each resource.
         ams: Address of the aggregator.
         breaker: Name of the breaker at the point of common coupling; empty: none.
+        on_call: Whether that breaker is closed for calls only.
         product: Product the flexibility is meant for.
         day_ahead_h: Times of day of the day-ahead forecasts, UTC, ahead of the gates. [h]
         intraday_s: Interval of the intraday forecasts. [s]
@@ -53,6 +54,7 @@ class MgmsSettings:
     controllers: Mapping[str, str]
     ams: str = "ams"
     breaker: str = ""
+    on_call: bool = False
     product: Product = Product.CRP
     day_ahead_h: tuple[float, ...] = (10.0,)
     intraday_s: int = 3600

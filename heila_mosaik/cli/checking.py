@@ -20,7 +20,7 @@ def find_problems(path: Path, settings: Sequence[str]) -> tuple[str, tuple[Probl
             return f"grid folder {path}", ()
         loaded = load_scenario(path, settings)
         scenario = loaded.scenario
-        folder = load_grid_folder(scenario.grid_folder())
+        folder = load_grid_folder(scenario.grid_folder(), also=scenario.microgrids.also)
     except ProblemsError as error:
         return error.subject, error.problems
     from heila_mosaik.study.contracts import band_problems  # noqa: PLC0415 - needs more than a grid folder does

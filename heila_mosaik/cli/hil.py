@@ -9,7 +9,11 @@ from typing import Annotated
 
 import typer
 
+from heila_mosaik.cli.hil_run import replay, run
+
 hil_app = typer.Typer(name="hil", help="Hardware in the loop: equipment behind IEC 60870-5-104.", no_args_is_help=True)
+hil_app.command("run")(run)
+hil_app.command("replay")(replay)
 
 
 @hil_app.command()

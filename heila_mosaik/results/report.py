@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from heila_mosaik.results import plots
 from heila_mosaik.results.folder import RunFolder
 from heila_mosaik.results.harm import contracts, withheld
+from heila_mosaik.results.hil_report import hil_section
 from heila_mosaik.results.kpis import compute_kpis
 from heila_mosaik.results.peak import peak_chart, said_of_peak
 from heila_mosaik.results.plotmap import grid_map
@@ -74,6 +75,7 @@ def render(run: RunFolder) -> str:
         congestion=_congestion_rows(figures, _element_names(run)),
         charts={name: _html(name, figure) for name, figure in _charts(run).items()},
         sequence=_sequence(run),
+        hil=hil_section(run),
         payments=sorted(figures["payments_eur"].items(), key=lambda pair: (-pair[1], pair[0])),
         withheld=refused[:_SHOWN_WITHHELD],
         withheld_total=len(refused),

@@ -107,7 +107,7 @@ class SeriesWriter:
         self._filled = 0
 
 
-class _RowsWriter:
+class RowsWriter:
     """Rows of mixed types (messages, records), written in parts."""
 
     def __init__(self, store: RunStore, folder: str, schema: pa.Schema, part_rows: int) -> None:
@@ -116,11 +116,13 @@ class _RowsWriter:
         self._parts = 0
 
     def append(self, row: tuple[Any, ...]) -> None:
+        """Add one row in the order of the schema."""
         self._rows.append(row)
         if len(self._rows) >= self._part_rows:
             self.flush()
 
     def flush(self) -> None:
+        """Write the rows held in memory as one part."""
         if not self._rows:
             return
         columns = zip(*self._rows, strict=True)
@@ -177,8 +179,9 @@ class RunStore:
         self._manifest.write(draft)
         draft.rename(folder)
         self._series: dict[str, SeriesWriter] = {}
-        self._messages = _RowsWriter(self, "messages", MESSAGES_SCHEMA, max(part_rows, 1000))
-        self._records = _RowsWriter(self, "records", RECORDS_SCHEMA, max(part_rows, 1000))
+        self._messages = RowsWriter(self, "messages", MESSAGES_SCHEMA, max(part_rows, 1000))
+        self._records = RowsWriter(self, "records", RECORDS_SCHEMA, max(part_rows, 1000))
+        self._further: list[RowsWriter] = []
         self._log = (folder / "log.jsonl").open("a", encoding="utf-8")
         self._closed = False
 
@@ -188,6 +191,12 @@ class RunStore:
             raise ValueError(f"series {name} is open already")
         self._series[name] = SeriesWriter(self, name, columns, self._part_rows)
         return self._series[name]
+
+    def rows(self, folder: str, schema: pa.Schema, part_rows: int = 10_000) -> RowsWriter:
+        """Open a further table of mixed types under its own folder."""
+        writer = RowsWriter(self, folder, schema, part_rows)
+        self._further.append(writer)
+        return writer
 
     def message(self, message: Message, *, delivered_at: datetime | None, status: str = "delivered") -> None:
         """Record a message; ``delivered_at`` is ``None`` when it was lost."""
@@ -250,6 +259,8 @@ class RunStore:
                 series.flush()
             self._messages.flush()
             self._records.flush()
+            for rows in self._further:
+                rows.flush()
         except HeilaError as error:
             status, reason = "incomplete", reason or str(error)
             raise

@@ -14,7 +14,7 @@ from heila_mosaik.domain.information import Measurements
 from heila_mosaik.simulators.base import SingleEntity
 from heila_mosaik.simulators.exchange import Cycle, Exchange
 
-ATTRIBUTES = ("measurements", "controls", "deliveries", "records")
+ATTRIBUTES = ("measurements", "controls", "own_controls", "deliveries", "records")
 
 
 class ActorHost(SingleEntity):
@@ -24,6 +24,7 @@ class ActorHost(SingleEntity):
         measurements (in): Mapping from actor name to its fresh
             :class:`~heila_mosaik.domain.information.Measurements`; several sources are merged.
         controls (out): List of :class:`~heila_mosaik.domain.information.ControlSignal` issued in the step.
+        own_controls (out): Those of them for breakers that do not stand elsewhere.
         deliveries (out): List of :class:`~heila_mosaik.simulators.network.Delivery`.
         records (out): List of :class:`~heila_mosaik.actors.base.Record`.
     """
@@ -45,6 +46,7 @@ class ActorHost(SingleEntity):
         start: datetime,
         step_s: int,
         probes: Mapping[str, Callable[[], Sequence[float]]] | None = None,
+        elsewhere: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Take the exchange to host.
 
@@ -55,10 +57,11 @@ class ActorHost(SingleEntity):
             start: Simulated time at mosaik time 0, aware UTC.
             step_s: Period of the host. [s]
             probes: Further outputs, read from actors after each step, by attribute name.
+            elsewhere: Breakers that stand in a laboratory and not in the grid.
         """
         self._probes = dict(probes or {})
         self.keep_time(start, step_s, time_resolution)
-        self._exchange = exchange
+        self._exchange, self._elsewhere = exchange, frozenset(elsewhere)
         return self.offer([*ATTRIBUTES, *self._probes])
 
     def step(self, time: int, inputs: dict[str, Any], max_advance: int) -> int:  # noqa: ARG002
@@ -75,5 +78,7 @@ class ActorHost(SingleEntity):
         return {eid: {attr: self._output(attr) for attr in attrs} for eid, attrs in outputs.items()}
 
     def _output(self, attr: str) -> Any:
+        if attr == "own_controls":
+            return [signal for signal in self._cycle.controls if signal.target not in self._elsewhere]
         probe = self._probes.get(attr)
         return getattr(self._cycle, attr) if probe is None else list(probe())

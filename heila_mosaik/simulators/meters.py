@@ -6,6 +6,7 @@ powers into the grid's bulk vectors - the one place where the sign of generation
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -76,8 +77,9 @@ class Meters(SingleEntity):
     """Meters of the microgrids.
 
     Entity ``Meters``: inputs ``P[MW]``, ``Q[MVar]``, ``soc[%]``, ``P_min[MW]``, ``P_max[MW]`` (lists over resources)
-    ``positions`` (mapping from ``switch.N`` to 1 closed or 0 open; without it breakers count as closed), ``f[Hz]`` and
-    ``forming`` (names of the storages the grid carries as sources of an island; left out of its bulk vectors);
+    ``positions`` (mapping from ``switch.N`` to 1 closed or 0 open; without it breakers count as closed), ``f[Hz]``,
+    ``forming`` (names of the storages the grid carries as sources of an island; left out of its bulk vectors),
+    ``quality`` (validity of P, Q and state of charge of each resource; without it good);
     outputs ``measurements`` (mapping from controller to
     :class:`~heila_mosaik.domain.information.Measurements`), ``pcc_P[MW]`` and ``pcc_Q[MVar]`` (list over microgrids),
     ``pcc`` (mapping from (microgrid, quantity) to value) and ``load_P[MW]`` ... ``storage_Q[MVar]`` for the grid.
@@ -126,6 +128,7 @@ class Meters(SingleEntity):
         self._breakers = {name: f"switch.{switch}" for name, switch in terminals.breakers.items()}
         self._breaker_of = {c.microgrid: name for c in controllers for name in c.breakers}
         self._closed: Mapping[str, float] = {}
+        self._quality: Sequence[Quality] | None = None
         self._frames = {c.name: self._frame(c) for c in controllers}
         self._out: dict[str, Any] = {}
         self._count = 0
@@ -135,6 +138,7 @@ class Meters(SingleEntity):
             "positions",
             "f[Hz]",
             "forming",
+            "quality",
             "measurements",
             "pcc_P[MW]",
             "pcc_Q[MVar]",
@@ -154,6 +158,8 @@ class Meters(SingleEntity):
             self._hz = hertz
         forming = {name for names in given.get("forming", {}).values() for name in names or ()}
         own = [0.0 if name in forming else 1.0 for name in self._resources] if forming else None
+        for judged in given.get("quality", {}).values():
+            self._quality = judged
         self._count += 1
         p_mw, q_mvar = self._sums(columns["P[MW]"]), self._sums(columns["Q[MVar]"])
         pcc = {(name, Quantity.ACTIVE_POWER): p for name, p in zip(self._microgrids, p_mw, strict=True)}
@@ -205,9 +211,16 @@ class Meters(SingleEntity):
             quantities=quantities,
             values=tuple(values),
             sigmas=tuple(sigmas),
-            qualities=tuple(Quality.MISSING if value != value else Quality.GOOD for value in values),  # noqa: PLR0124
+            qualities=self._qualities(controller, values),
             ages_s=(0.0,) * len(values),
         )
+
+    def _qualities(self, controller: Controller, values: Sequence[float]) -> tuple[Quality, ...]:
+        judged = [Quality.GOOD] * len(values)
+        if self._quality is not None:
+            judged = [self._quality[position] for position in controller.positions for _ in _COLUMNS]
+            judged += [Quality.GOOD] * len(controller.breakers)
+        return tuple(Quality.MISSING if math.isnan(v) else q for v, q in zip(values, judged, strict=True))
 
     def _sums(self, powers: Sequence[float]) -> list[float]:
         totals = dict.fromkeys(self._microgrids, 0.0)

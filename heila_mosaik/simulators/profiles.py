@@ -14,7 +14,8 @@ class Profiles(SingleEntity):
     """Gives bulk powers for the grid and raw profile values at each step.
 
     Entity ``Profiles`` has one output per follower (for example ``load_P[MW]``: list over the table's elements) and
-    ``exogenous``: mapping from profile name to its value.
+    ``exogenous``: mapping from profile name to its value.  The input ``pace`` is not read: whoever is connected to it
+    makes the whole study wait for the wall clock (:class:`heila_mosaik.simulators.pacer.Pacer`).
     """
 
     model = "Profiles"
@@ -46,7 +47,7 @@ class Profiles(SingleEntity):
         self.keep_time(start, step_s, time_resolution)
         self._table, self._followers = table, dict(followers)
         self._values = table.at(start)
-        attrs = [*self._followers, "exogenous"]
+        attrs = [*self._followers, "exogenous", "pace"]
         return self.offer(attrs)
 
     def step(self, time: int, inputs: dict[str, Any], max_advance: int) -> int:  # noqa: ARG002

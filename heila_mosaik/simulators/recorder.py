@@ -25,7 +25,7 @@ Append = Callable[[int, Any], None]
 
 
 class Recorder(SingleEntity):
-    """Writes its inputs; has no outputs.
+    """Writes its inputs; its one output, ``done``, is the number of steps it has recorded.
 
     Entity ``Recorder`` accepts the attributes ``deliveries``, ``records`` and one attribute per series table.
     A table's value is a sequence of numbers in the order of the table's columns.
@@ -60,8 +60,8 @@ class Recorder(SingleEntity):
             tick: Called with the simulated time after each step, for progress.
         """
         self.keep_time(start, step_s, time_resolution)
-        self._sink, self._tables, self._tick = sink, dict(tables), tick
-        attrs = ["deliveries", "records", *self._tables]
+        self._sink, self._tables, self._tick, self._done = sink, dict(tables), tick, 0
+        attrs = ["deliveries", "records", "done", *self._tables]
         return self.offer(attrs)
 
     def step(self, time: int, inputs: dict[str, Any], max_advance: int) -> int:  # noqa: ARG002
@@ -77,11 +77,12 @@ class Recorder(SingleEntity):
             self._sink.record(record)
         if self._tick is not None:
             self._tick(now)
+        self._done += 1
         return self.following(time)
 
-    def get_data(self, outputs: dict[str, list[str]]) -> dict[str, Any]:  # noqa: ARG002
-        """Nothing: a recorder has no outputs."""
-        return {}
+    def get_data(self, outputs: dict[str, list[str]]) -> dict[str, Any]:
+        """Number of steps recorded."""
+        return {eid: dict.fromkeys(attrs, self._done) for eid, attrs in outputs.items()}
 
     def _deliveries(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:

@@ -192,19 +192,30 @@ class Fleet:
             own = calm
             if value is not None and not math.isnan(value):
                 own = Exogenous(temperature_c=air, irradiance_w_per_m2=sun, profile=value)
-            missed = 0.0
-            if name in forming:
-                model.step(now, dt_s, (0.0, 0.0), own)
-                p_mw, q_mvar = forming[name], 0.0
-            elif name in out:
-                missed = model.off(now, dt_s, own)
-                p_mw, q_mvar = 0.0, 0.0
-            else:
-                p_mw, q_mvar = model.step(now, dt_s, self._setpoint(name, now), own)
+            p_mw, q_mvar, missed = self.move(name, model, now, dt_s, own, dark=name in out, forming=forming)
             low, high, _, _ = model.limits(after)
             rows.append((p_mw, q_mvar, model.state().get("soc_percent", math.nan), low, high, missed))
         names = (*OUTPUTS, UNSERVED)
         self.columns = {key: list(column) for key, column in zip(names, zip(*rows, strict=True), strict=True)}
+
+    def move(
+        self,
+        name: str,
+        model: Resource,
+        now: datetime,
+        dt_s: float,
+        exogenous: Exogenous,
+        *,
+        dark: bool,
+        forming: Mapping[str, float],
+    ) -> tuple[float, float, float]:
+        """Advance one resource; active, reactive and unserved power during the step. [MW], [MVar], [MW]"""
+        if name in forming:
+            model.step(now, dt_s, (0.0, 0.0), exogenous)
+            return forming[name], 0.0, 0.0
+        if dark:
+            return 0.0, 0.0, model.off(now, dt_s, exogenous)
+        return (*model.step(now, dt_s, self._setpoint(name, now), exogenous), 0.0)
 
     def measurements(self, source: str, at: datetime, number: int) -> Measurements:
         """Exact values of all resources as one object (add noise where it is wanted)."""
@@ -265,7 +276,7 @@ class Simulator(mosaik_api_v3.Simulator):
             taken = sorted(name for name in specs if name in self._owners)
             if taken:
                 raise ValueError(f"resource names must be unique in one simulator; repeated: {', '.join(taken)}")
-            fleet = Fleet(specs, self._start, self._seed)
+            fleet = self.make_fleet(specs)
             eid = f"Resources-{len(self._fleets)}"
             self._fleets[eid] = fleet
             self._last[eid] = (0.0, 10.0, None)
@@ -273,6 +284,10 @@ class Simulator(mosaik_api_v3.Simulator):
             children = [{"eid": name, "type": "Resource", "rel": []} for name in specs]
             created.append({"eid": eid, "type": model, "rel": [], "children": children})
         return created
+
+    def make_fleet(self, specs: Mapping[str, ResourceSpec]) -> Fleet:
+        """Resources of one bulk entity."""
+        return Fleet(specs, self._start, self._seed)
 
     def step(self, time: int, inputs: dict[str, Any], max_advance: int) -> int:
         """Advance all resources by one step."""

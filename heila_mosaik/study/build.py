@@ -149,6 +149,13 @@ def spontaneous(study: Study) -> tuple[str, ...]:
     )
 
 
+def _telemetered(study: Study) -> tuple[str, ...]:
+    """Positions the control centre follows; what is connected for calls only counts as connected: a call closes it."""
+    switches = breakers(study)
+    on_call = {f"switch.{switches[p.pcc.breaker]}" for p in study.folder.microgrids if p.pcc.operation == "on_call"}
+    return tuple(name for name in observed(study) if name not in on_call)
+
+
 def measuring(study: Study) -> MeasurementModel:
     """Telemetry of the substation, its feeders and the points of common coupling."""
     network, telemetry = study.network, study.scenario.telemetry
@@ -179,7 +186,7 @@ def measuring(study: Study) -> MeasurementModel:
         period_s=study.scenario.step_s,
         dropout=telemetry.dropout,
         positions=PositionPoints(
-            cyclic=observed(study), spontaneous=spontaneous(study) if study.scenario.events else ()
+            cyclic=_telemetered(study), spontaneous=spontaneous(study) if study.scenario.events else ()
         ),
     )
 

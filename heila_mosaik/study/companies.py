@@ -175,6 +175,7 @@ def make_mgms(
         resources={name: plant.specs[name] for name in names},
         controllers={name: controllers[name] for name in names},
         breaker=part.pcc.breaker,
+        on_call=part.pcc.operation == "on_call",
         product=Product(scenario.market.product),
         day_ahead_h=(_utc_hour(scenario, scenario.market.day_ahead.flexibility_at),),
         intraday_s=3600,

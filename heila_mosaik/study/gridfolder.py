@@ -39,6 +39,7 @@ from heila_mosaik.study.yamlfile import Document, read_yaml
 
 NET, MICROGRIDS, CHECKSUMS = "net.json", "microgrids.yaml", "checksums.sha256"
 PROFILES = ("profiles.parquet", "profiles.csv")
+_NO_DOCUMENT = Document()
 _LOAD_SUFFIXES = ("_pload", "_qload")
 
 
@@ -114,12 +115,13 @@ class GridFolder:
     warnings: tuple[Problem, ...]
 
 
-def load_grid_folder(path: Path | str, *, frozen: bool = False) -> GridFolder:
+def load_grid_folder(path: Path | str, *, frozen: bool = False, also: Sequence[MicrogridPart] = ()) -> GridFolder:
     """Read and check a grid folder.
 
     Args:
         path: Folder.
         frozen: A file that differs from ``checksums.sha256`` is an error; otherwise a warning.
+        also: Microgrids besides those of the folder.
 
     Raises:
         ProblemsError: With everything that is wrong.
@@ -137,7 +139,9 @@ def load_grid_folder(path: Path | str, *, frozen: bool = False) -> GridFolder:
     microgrids = _microgrids(document, folder / MICROGRIDS, problems)
     if tables is not None:
         problems += _net_problems(tables, profiles, folder / NET)
-    problems += _microgrid_problems(microgrids, document, tables, profiles)
+    used: dict[str, str] = {}
+    problems += _microgrid_problems(microgrids, document, Path(MICROGRIDS), tables, profiles, used)
+    problems += _microgrid_problems(also, _NO_DOCUMENT, Path("microgrids.also"), tables, profiles, used)
     if problems or tables is None or profiles is None:
         raise ProblemsError(f"grid {folder}", problems)
     return GridFolder(
@@ -147,7 +151,7 @@ def load_grid_folder(path: Path | str, *, frozen: bool = False) -> GridFolder:
         net=net,
         tables=tables,
         profiles=profiles,
-        microgrids=microgrids,
+        microgrids=(*microgrids, *also),
         checksums=found,
         warnings=() if frozen else tuple(differences),
     )
@@ -302,10 +306,13 @@ def _unknown_profile(column: str, known: Sequence[str], where: str) -> Problem:
 
 
 def _microgrid_problems(
-    microgrids: tuple[MicrogridPart, ...], document: Document, tables: NetTables | None, profiles: Profiles | None
+    microgrids: Sequence[MicrogridPart],
+    document: Document,
+    path: Path,
+    tables: NetTables | None,
+    profiles: Profiles | None,
+    used: dict[str, str],
 ) -> Iterator[Problem]:
-    used: dict[str, str] = {}
-    path = Path(MICROGRIDS)
     for number, microgrid in enumerate(microgrids):
         base = ("microgrids", number)
         names = [(microgrid.name, (*base, "name")), (microgrid.pcc.breaker, (*base, "pcc", "breaker"))]
@@ -318,7 +325,7 @@ def _microgrid_problems(
             used.setdefault(name, where)
         if tables is not None:
             yield from _bus_problems(microgrid, _place(document, (*base, "bus"), path), tables)
-        yield from _resource_problems(microgrid, base, document, profiles)
+        yield from _resource_problems(microgrid, base, document, path, profiles)
 
 
 def _bus_problems(microgrid: MicrogridPart, where: str, tables: NetTables) -> Iterator[Problem]:
@@ -334,7 +341,7 @@ def _bus_problems(microgrid: MicrogridPart, where: str, tables: NetTables) -> It
 
 
 def _resource_problems(
-    microgrid: MicrogridPart, base: tuple[str | int, ...], document: Document, profiles: Profiles | None
+    microgrid: MicrogridPart, base: tuple[str | int, ...], document: Document, path: Path, profiles: Profiles | None
 ) -> Iterator[Problem]:
     for position, resource in enumerate(microgrid.resources):
         keys = (*base, "resources", position)
@@ -343,9 +350,9 @@ def _resource_problems(
         except ProblemsError as error:
             for problem in error.problems:
                 field = problem.where.rpartition(".")[2].split()[-1]
-                where = f"{_place(document, (*keys, field), Path(MICROGRIDS))} ({resource.name}: {problem.where})"
+                where = f"{_place(document, (*keys, field), path)} ({resource.name}: {problem.where})"
                 yield Problem(what=problem.what, where=where, remedy=problem.remedy)
         for column in profile_columns(resource):
             if profiles is not None and column not in profiles.columns:
-                where = _place(document, (*keys, "profile"), Path(MICROGRIDS))
+                where = _place(document, (*keys, "profile"), path)
                 yield _unknown_profile(column, profiles.columns, f"{where} ({resource.name})")

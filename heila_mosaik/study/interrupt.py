@@ -14,6 +14,8 @@ from datetime import datetime
 from typing import Any
 
 Tick = Callable[[datetime], None]
+Stoppable = Callable[[datetime | None], None]
+"""A tick that also stops the run; ``None`` only looks whether to stop."""
 
 
 class _Stopped(Exception):  # noqa: N818 - no error
@@ -21,7 +23,7 @@ class _Stopped(Exception):  # noqa: N818 - no error
 
 
 @contextmanager
-def interruptible(tick: Tick | None) -> Iterator[Tick | None]:
+def interruptible(tick: Tick | None) -> Iterator[Stoppable]:
     """Give a tick that stops the run after Ctrl-C; a second Ctrl-C does not wait for the step to end.
 
     Args:
@@ -31,7 +33,7 @@ def interruptible(tick: Tick | None) -> Iterator[Tick | None]:
         KeyboardInterrupt: After the run was stopped.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield tick  # signals reach the main thread only
+        yield lambda now: tick(now) if tick is not None and now is not None else None  # signals reach the main only
         return
     asked = False
     before = signal.getsignal(signal.SIGINT)
@@ -41,8 +43,8 @@ def interruptible(tick: Tick | None) -> Iterator[Tick | None]:
         asked = True
         signal.signal(signal.SIGINT, before)
 
-    def stopping(now: datetime) -> None:
-        if tick is not None:
+    def stopping(now: datetime | None) -> None:
+        if tick is not None and now is not None:
             tick(now)
         if asked:
             raise _Stopped

@@ -130,6 +130,9 @@ class Pcc(_Part):
 
     breaker: Name = Field(description="Name of the circuit breaker, unique in the grid folder.")
     s_max_mva: float | None = Field(default=None, gt=0.0, description="Agreed power of the connection. [MVA]")
+    operation: Literal["closed", "on_call"] = Field(
+        default="closed", description="on_call: the controller closes the breaker for a call and opens it after it."
+    )
     v_min_pu: float | None = Field(default=None, gt=0.5, lt=1.1, description="Lowest voltage by contract. [pu]")
     v_max_pu: float | None = Field(default=None, gt=0.9, lt=1.5, description="Highest voltage by contract. [pu]")
 

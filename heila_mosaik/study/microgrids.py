@@ -126,6 +126,7 @@ def make_plant(microgrids: Sequence[MicrogridPart], control: str | None, effect_
             mgms=f"mgms_{microgrid.name}",
             resources={},
             distributed=(control or microgrid.control) == "distributed",
+            on_call=microgrid.pcc.operation == "on_call",
             effect_s=effect_s,
         )
         managed = [part.name for part in microgrid.resources if part.managed_by == "cems"]

@@ -73,23 +73,24 @@ def run_scenario(
     if scenario.reinforcement.plan:
         scenario = plan_reinforcement(scenario, lambda trial, place: _without_trade(trial, place, shelf))
     study = build_study(scenario, shelf)
-    with _store(study, out, with_net=with_net) as store:
+    with open_store(study, out, with_net=with_net) as store:
         if baseline and scenario.flexibility:
-            with _store(study, out / "baseline", flexibility=False, with_net=with_net) as other:
-                _run(study, other, "baseline", progress, flexibility=False)
+            with open_store(study, out / "baseline", flexibility=False, with_net=with_net) as other:
+                run_phase(study, other, "baseline", progress, flexibility=False)
         phase = "flexibility" if scenario.flexibility else "baseline"
-        _run(study, store, phase, progress, scenario.flexibility, host)
+        run_phase(study, store, phase, progress, flexibility=scenario.flexibility, host=host)
     return out
 
 
 def _without_trade(scenario: Scenario, folder: Path, shelf: Shelf) -> Any:
     study = build_study(scenario, shelf)
-    with _store(study, folder, with_net=False) as store:
-        _run(study, store, "plan", None, flexibility=False)
+    with open_store(study, folder, with_net=False) as store:
+        run_phase(study, store, "plan", None, flexibility=False)
     return study.net.net
 
 
-def _store(study: Study, folder: Path, *, flexibility: bool = True, with_net: bool = True) -> RunStore:
+def open_store(study: Study, folder: Path, *, flexibility: bool = True, with_net: bool = True) -> RunStore:
+    """Run folder of a study, with what the report needs to know of its grid."""
     scenario = study.scenario
     if not flexibility:
         scenario = scenario.model_copy(update={"flexibility": False})
@@ -113,14 +114,27 @@ def _provenance(study: Study) -> dict[str, Any]:
     return facts | ({"extension_checksums": own} if own else {})
 
 
-def _run(
+def run_phase(
     study: Study,
     store: RunStore,
     phase: str,
     progress: Report | None,
+    *,
     flexibility: bool,
     host: MakeExchange | None = None,
+    adapt: Callable[[Parts], Parts] = lambda parts: parts,
 ) -> None:
+    """Run a study once.
+
+    Args:
+        study: The study.
+        store: Where it is recorded.
+        phase: What it is, for the display.
+        progress: Told how far the run has come.
+        flexibility: Whether the DSO takes part.
+        host: Makes what hosts the actors.
+        adapt: Changes what the run is made of, for example for equipment in the loop.
+    """
     scenario = study.scenario
     # CEMS and IEDs carry state: every run gets fresh ones.
     fresh = replace(
@@ -139,34 +153,33 @@ def _run(
         if progress is not None:
             progress(Progress(phase=phase, simulated=now, start=scenario.start_utc, stop=scenario.stop_utc))
 
-    run_world(
-        Parts(
-            start=scenario.start_utc,
-            steps=scenario.steps,
-            step_s=scenario.step_s,
-            seed=scenario.seed,
-            net=fresh.net.net,
-            engine=fresh.engine,
-            on_divergence=scenario.divergence,
-            failed=store.folder / "failed",
-            table=fresh.environment.table,
-            followers=fresh.environment.followers,
-            specs=fresh.plant.specs,
-            controllers=fresh.plant.controllers,
-            terminals=terminals(fresh),
-            observed=observed(fresh),
-            frequency_hz=frequency,
-            means=fresh.means,
-            gear=gear(fresh, islands=flexibility and scenario.restoration.microgrids),
-            buses=resource_buses(fresh),
-            measuring=measuring(fresh) if flexibility or scenario.events else None,
-            exchange=exchange,
-            probes=probes,
-            sink=store,
-            tables={name: store.series(name, columns[name]).append for name in wanted},
-            tick=tick,
-        )
+    parts = Parts(
+        start=scenario.start_utc,
+        steps=scenario.steps,
+        step_s=scenario.step_s,
+        seed=scenario.seed,
+        net=fresh.net.net,
+        engine=fresh.engine,
+        on_divergence=scenario.divergence,
+        failed=store.folder / "failed",
+        table=fresh.environment.table,
+        followers=fresh.environment.followers,
+        specs=fresh.plant.specs,
+        controllers=fresh.plant.controllers,
+        terminals=terminals(fresh),
+        observed=observed(fresh),
+        frequency_hz=frequency,
+        means=fresh.means,
+        gear=gear(fresh, islands=flexibility and scenario.restoration.microgrids),
+        buses=resource_buses(fresh),
+        measuring=measuring(fresh) if flexibility or scenario.events else None,
+        exchange=exchange,
+        probes=probes,
+        sink=store,
+        tables={name: store.series(name, columns[name]).append for name in wanted},
+        tick=tick,
     )
+    run_world(adapt(parts))
 
 
 def _columns(study: Study) -> dict[str, list[str]]:

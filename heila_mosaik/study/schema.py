@@ -16,6 +16,8 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from heila_mosaik.study.events_part import FaultPart, Restoration, order_problem
 from heila_mosaik.study.extensions_part import Extensions
+from heila_mosaik.study.hil_part import Hil
+from heila_mosaik.study.microgrid_file import MicrogridPart
 from heila_mosaik.study.network_part import Network
 from heila_mosaik.study.own_part import OwnMeansPart, PeakPart, VoltVarPart
 from heila_mosaik.study.reinforcement_part import Reinforcement
@@ -252,6 +254,9 @@ class Microgrids(Part):
     soc_start_percent: float | None = Field(
         default=None, ge=0.0, le=100.0, description="State of charge of batteries at the start, within their band. [%]"
     )
+    also: tuple[MicrogridPart, ...] = Field(
+        default=(), description="Microgrids besides those of the grid folder, written as in its microgrids.yaml."
+    )
 
 
 class Spp(Part):
@@ -313,6 +318,7 @@ class Scenario(Part):
     events: tuple[FaultPart, ...] = Field(default=(), description="What happens to the grid: faults and their repair.")
     restoration: Restoration = Field(default_factory=Restoration)
     extensions: Extensions = Field(default_factory=Extensions)
+    hil: Hil | None = Field(default=None, description="Equipment in the loop, for 'heila hil run'.")
 
     _folder: Path = PrivateAttr(default_factory=Path)
 

@@ -25,7 +25,7 @@ from heila_mosaik.study.schema import Scenario
 
 _WITHOUT_EFFECT = frozenset(
     {"name", "description", "start", "stop", "duration_h", "step_s", "seed", "flexibility", "divergence", "messages"}
-    | {"network", "telemetry", "dms", "market", "spp", "series", "results", "extensions"}
+    | {"network", "telemetry", "dms", "market", "spp", "series", "results", "extensions", "hil"}
 )
 """Parts of a scenario that never reach the net; a part that is not named here gets a net of its own."""
 
@@ -69,9 +69,9 @@ class Shelf:
         Raises:
             ProblemsError: With everything that is wrong in the folder.
         """
-        key = f"{scenario.folder.resolve()}|{scenario.grid}"
+        key = _folder_key(scenario)
         if key not in self._folders:
-            self._folders[key] = load_grid_folder(scenario.grid_folder())
+            self._folders[key] = load_grid_folder(scenario.grid_folder(), also=scenario.microgrids.also)
         return self._folders[key]
 
     def grid(self, scenario: Scenario) -> ReadyGrid:
@@ -95,7 +95,7 @@ class Shelf:
         """The same shelf with only the profiles these scenarios read, in memory: small enough to be shipped."""
         windows: dict[str, tuple[datetime, datetime]] = {}
         for scenario in scenarios:
-            key = f"{scenario.folder.resolve()}|{scenario.grid}"
+            key = _folder_key(scenario)
             start, stop = windows.get(key, (scenario.start_utc, scenario.stop_utc))
             windows[key] = (min(start, scenario.start_utc), max(stop, scenario.stop_utc))
         other = Shelf()
@@ -104,6 +104,11 @@ class Shelf:
             if key in self._folders:
                 other._folders[key] = _cut(self._folders[key], start, stop)
         return other
+
+
+def _folder_key(scenario: Scenario) -> str:
+    also = json.dumps([part.model_dump(mode="json") for part in scenario.microgrids.also], sort_keys=True)
+    return f"{scenario.folder.resolve()}|{scenario.grid}|{also}"
 
 
 def _cut(folder: GridFolder, start: datetime, stop: datetime) -> GridFolder:

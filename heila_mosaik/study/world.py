@@ -12,21 +12,25 @@ from typing import Any
 
 from heila_mosaik.domain.profiles import Follower, ProfileTable
 from heila_mosaik.domain.quantities import FloatArray
+from heila_mosaik.domain.realtime import Schedule
 from heila_mosaik.domain.resources import ResourceSpec
 from heila_mosaik.domain.switchgear import Former, Switchgear
 from heila_mosaik.domain.telemetry import MeasurementModel
 from heila_mosaik.domain.voltvar.means import OwnMeans
+from heila_mosaik.simulators.bridge import Binding, Equipment, Iec104Bridge
 from heila_mosaik.simulators.composite import Feed, Member
 from heila_mosaik.simulators.exchange import Exchange
 from heila_mosaik.simulators.meters import Controller, Meters, Terminals
+from heila_mosaik.simulators.pacer import Idle
 from heila_mosaik.simulators.profiles import Profiles
 from heila_mosaik.simulators.recorder import Append, Sink
 from heila_mosaik.simulators.resources import Simulator as Resources
 from heila_mosaik.simulators.switchgear import SwitchgearSimulator
-from heila_mosaik.study.interrupt import interruptible
+from heila_mosaik.study.interrupt import Stoppable, interruptible
 
 SIMULATORS: dict[str, Any] = {
     "Field": {"python": "heila_mosaik.simulators.composite:Composite"},
+    "Pacer": {"python": "heila_mosaik.simulators.pacer:Pacer"},
     "Grid": {"python": "heila_mosaik.simulators.grid:GridSimulator"},
     "Frequency": {"python": "heila_mosaik.simulators.frequency:Frequency"},
     "Telemetry": {"python": "heila_mosaik.simulators.telemetry:Telemetry"},
@@ -69,6 +73,23 @@ class Gear:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Laboratory:
+    """Equipment in the loop.
+
+    Attributes:
+        equipment: The equipment, or a recording of it.
+        binding: What of the study stands in it.
+        schedule: Deadlines on the wall; ``None``: as fast as it goes.
+        idle: Called while the study waits.
+    """
+
+    equipment: Equipment
+    binding: Binding
+    schedule: Schedule | None = None
+    idle: Idle | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """Everything a run is made of, in process.
 
@@ -97,6 +118,7 @@ class Parts:
         sink: Takes messages and records.
         tables: ``append`` of each series table.
         tick: Called with the simulated time after each step.
+        laboratory: Equipment in the loop.
     """
 
     start: datetime
@@ -123,6 +145,7 @@ class Parts:
     sink: Sink
     tables: Mapping[str, Append]
     tick: Callable[[datetime], None] | None = None
+    laboratory: Laboratory | None = None
 
 
 def run_world(parts: Parts) -> None:
@@ -133,11 +156,24 @@ def run_world(parts: Parts) -> None:
     _quiet()  # after the world is made: mosaik enables its own log then
     with interruptible(parts.tick) as tick:
         try:
-            _wire(world, replace(parts, tick=tick))
+            _wire(world, replace(parts, tick=tick, laboratory=_interruptible(parts.laboratory, tick)))
             world.run(until=parts.steps * parts.step_s, print_progress=False)
         finally:
             _end_tasks(world.loop)
             world.shutdown()
+
+
+def _interruptible(laboratory: Laboratory | None, stop: Stoppable) -> Laboratory | None:
+    """A study that waits for the wall stops at once, not after its step."""
+    if laboratory is None or laboratory.idle is None:
+        return laboratory
+    wait = laboratory.idle
+
+    def idle(left_s: float) -> None:
+        stop(None)
+        wait(left_s)
+
+    return replace(laboratory, idle=idle)
 
 
 def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
@@ -171,6 +207,7 @@ def _wire(world: Any, parts: Parts) -> None:
         formers={former.name: int(former.element.partition(".")[2]) for former in parts.gear.formers},
     )
     recorder = world.start("Recorder", sink=parts.sink, tables=parts.tables, tick=parts.tick, **clock).Recorder()
+    _pace(world, parts, profiles, recorder)
     world.connect(profiles, grid, *parts.followers)
     world.connect(meters, grid, *(f"{table}_{q}" for table in parts.terminals.sizes for q in ("P[MW]", "Q[MVar]")))
     world.connect(gear, grid, ("commands", "controls"))
@@ -203,7 +240,7 @@ def _field(world: Any, parts: Parts) -> tuple[Any, Any, Any, Any]:
                 **clock,
             },
         ),
-        Member(make=Resources, given={"start": parts.start, "step_size": parts.step_s, "seed": parts.seed}),
+        _resources(parts),
         Member(
             make=Meters,
             given={
@@ -229,6 +266,13 @@ def _field(world: Any, parts: Parts) -> tuple[Any, Any, Any, Any]:
         room: dict[str, list[float]] = {"P_min[MW]": [], "P_max[MW]": []}
         limits = tuple((name, name) for name in room)
         feeds.append(Feed(source="Resources", target="Switchgear", attributes=limits, initial=room))
+    if parts.laboratory is not None:
+        # Orders to a breaker of the laboratory reach the grid as the position that was measured after them.
+        moved: dict[str, list[Any]] = {"switching": []}
+        feeds.append(
+            Feed(source="Resources", target="Switchgear", attributes=(("switching", "controls"),), initial=moved)
+        )
+        feeds.append(Feed(source="Resources", target="Meters", attributes=(("quality", "quality"),)))
     plant = world.start("Field", members=members, feeds=tuple(feeds))
     return (
         plant.Profiles(),
@@ -256,6 +300,25 @@ def _wire_records(world: Any, parts: Parts, plant: tuple[Any, Any, Any, Any], re
         world.connect(meters, recorder, ("pcc_P[MW]", "pcc_p_mw"))
 
 
+def _resources(parts: Parts) -> Member:
+    """Resources, some of them in the laboratory if there is one."""
+    given: dict[str, Any] = {"start": parts.start, "step_size": parts.step_s, "seed": parts.seed}
+    laboratory = parts.laboratory
+    if laboratory is None:
+        return Member(make=Resources, given=given)
+    return Member(make=Iec104Bridge, given={**given, "equipment": laboratory.equipment, "binding": laboratory.binding})
+
+
+def _pace(world: Any, parts: Parts, profiles: Any, recorder: Any) -> None:
+    """Let the one simulator without other inputs, and so all of them, wait for the wall."""
+    laboratory = parts.laboratory
+    if laboratory is None or laboratory.schedule is None:
+        return
+    pacer = world.start("Pacer", schedule=laboratory.schedule, step_s=parts.step_s, idle=laboratory.idle).Pacer()
+    world.connect(pacer, profiles, "pace")
+    world.connect(recorder, pacer, "done", time_shifted=True, initial_data={"done": 0})
+
+
 def _wire_islands(world: Any, gear: Any, resources: Any, grid: Any) -> None:
     """Who holds voltage is known before the step, what it costs after it."""
     last: dict[str, dict[str, float]] = {"former_P[MW]": {}, "former_Q[MVar]": {}}
@@ -266,7 +329,8 @@ def _wire_islands(world: Any, gear: Any, resources: Any, grid: Any) -> None:
 def _wire_actors(world: Any, parts: Parts, plant: tuple[Any, Any, Any, Any], recorder: Any) -> Any:
     resources, meters, grid, gear = plant
     clock = {"start": parts.start, "step_s": parts.step_s}
-    host = world.start("ActorHost", exchange=parts.exchange, probes=parts.probes, **clock).Host()
+    elsewhere = parts.laboratory.binding.breakers if parts.laboratory is not None else ()
+    host = world.start("ActorHost", exchange=parts.exchange, probes=parts.probes, elsewhere=elsewhere, **clock).Host()
     if parts.measuring is not None:
         telemetry = world.start("Telemetry", model=parts.measuring, receiver="sau", **clock).Telemetry()
         world.connect(grid, telemetry, "state", "positions")
@@ -277,6 +341,6 @@ def _wire_actors(world: Any, parts: Parts, plant: tuple[Any, Any, Any, Any], rec
         world.connect(telemetry, host, "measurements")
     world.connect(meters, host, "measurements")
     world.connect(host, resources, "controls", time_shifted=True, initial_data={"controls": []})
-    world.connect(host, gear, "controls", time_shifted=True, initial_data={"controls": []})
+    world.connect(host, gear, ("own_controls", "controls"), time_shifted=True, initial_data={"own_controls": []})
     world.connect(host, recorder, "deliveries", "records", *(name for name in parts.probes if name in parts.tables))
     return host

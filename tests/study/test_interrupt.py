@@ -50,14 +50,29 @@ def test_second_ctrl_c_does_not_wait():
         body()
 
 
+def test_a_waiting_run_is_stopped_without_a_step():
+    ticks = []
+
+    def wait(stop):
+        stop(None)
+        os.kill(os.getpid(), signal.SIGINT)
+        stop(None)
+        pytest.fail("the run must have been left")
+
+    with pytest.raises(KeyboardInterrupt), interruptible(ticks.append) as stop:
+        wait(stop)
+    assert ticks == []
+
+
 def test_outside_the_main_thread_the_tick_is_left_alone():
     found = []
 
     def work():
         with interruptible(found.append) as tick:
-            found.append(tick == found.append)
+            tick("now")
+            tick(None)
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert found == [True]
+    assert found == ["now"]
