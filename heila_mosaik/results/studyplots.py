@@ -25,6 +25,12 @@ _LABELS = {
     "telemetry.power_noise_percent": "standard uncertainty of power telemetry [%]",
     "telemetry.delay_s": "age of telemetry [s]",
     "network.loss": "loss of messages [1]",
+    "worst.line_loading_percent.value": "highest line loading [%]",
+    "worst.highest_voltage_pu.value": "highest voltage [pu]",
+    "worst.lowest_voltage_pu.value": "lowest voltage [pu]",
+    "flexibility.delivered_mwh": "delivered flexibility [MWh]",
+    "energy.losses_mwh": "losses [MWh]",
+    "reinforcement.capital_eur": "investment [EUR]",
 }
 
 
@@ -271,7 +277,8 @@ def _cost(study: Study, analysis: Mapping[str, Any]) -> Part:
         if plan[value] > 0 and np.isfinite(days):
             findings.append(
                 f"At {label(x)} {value:g} flexibility costs less than reinforcement as long as fewer than "
-                f"{days:,.0f} days a year are like this one; {left[value]:.0f} element-minutes of congestion stay."
+                f"{days:,.0f} days a year are like this one"
+                + (f", but it does not do the same: {left[value]:.0f} min of congestion stay." if left[value] else ".")
             )
     return Part(
         title=analysis["title"] or "Flexibility against reinforcement",

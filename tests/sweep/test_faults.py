@@ -112,7 +112,7 @@ def light(count: int, folder: Path, crew, retries: int = 2) -> Tally:
 
 
 def square(key, job):
-    time.sleep(0.1)
+    time.sleep(0.05)
     return {"y": float(job) ** 0.5, "name": f"run {job}"}
 
 
@@ -137,19 +137,19 @@ def storm(site: Site, out: Path, first: int, second: int) -> tuple[list[threadin
 
 
 def test_killed_workers_and_a_restarted_scheduler_change_no_byte(tmp_path, site):
-    light(100, tmp_path / "calm", InProcess(square))
+    light(60, tmp_path / "calm", InProcess(square))
     out = tmp_path / "stormy"
     actions, errors = storm(site, out, 5, 20)
     with DaskCrew(site.address, square, patience_s=_PATIENCE_S) as crew:
-        tally = light(100, out, crew)
+        tally = light(60, out, crew)
     for action in actions:
         action.join(_PATIENCE_S)
     assert errors == []
     assert tally.lost > 0  # the storm was one
-    assert (tally.done, tally.failed) == (100, 0)
+    assert (tally.done, tally.failed) == (60, 0)
     assert dataset(out) == dataset(tmp_path / "calm")
     lines = (out / JOURNAL).read_text().splitlines()
-    assert len(lines) == len(set(lines)) == 100
+    assert len(lines) == len(set(lines)) == 60
 
 
 @pytest.mark.slow

@@ -15,6 +15,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -127,20 +130,34 @@ def make_cluster(file: ClusterFile) -> Any:
         raise ClusterError(f"{name} does not take these options: {error}; correct them in the cluster file") from error
 
 
-def _local(jobs: int, scratch: Path | None) -> Any:
-    import os  # noqa: PLC0415
+@contextmanager
+def _without_interrupt() -> Iterator[None]:
+    """Processes started meanwhile ignore Ctrl-C: the terminal sends it to all, and the driver alone answers it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
+
+def _local(jobs: int, scratch: Path | None) -> Any:
     import dask  # noqa: PLC0415 - extra 'study'
     from distributed import LocalCluster  # noqa: PLC0415
 
     has_page = importlib.util.find_spec("bokeh") is not None
     # Workers start while the machine is busy with their imports: the default patience of Dask is short for that.
-    with dask.config.set(
-        {
-            "distributed.nanny.pre-spawn-environ": dict.fromkeys(_ONE_THREAD, "1"),
-            "distributed.comm.timeouts.connect": "60s",
-            "distributed.worker.profile.enabled": False,
-        }
+    with (
+        _without_interrupt(),
+        dask.config.set(
+            {
+                "distributed.nanny.pre-spawn-environ": dict.fromkeys(_ONE_THREAD, "1"),
+                "distributed.comm.timeouts.connect": "60s",
+                "distributed.worker.profile.enabled": False,
+            }
+        ),
     ):
         return LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=jobs or len(os.sched_getaffinity(0)),
