@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 from heila_mosaik.actors.dms_functions import FunctionSettings
-from heila_mosaik.actors.dms_peak import Meter
 from heila_mosaik.actors.dms_peak_market import PeakSettings
 from heila_mosaik.actors.dms_voltvar import VoltVarSettings
-from heila_mosaik.domain.powerflowopt import LevelSettings
+from heila_mosaik.domain.powerflowopt import LevelSettings, Meter
 from heila_mosaik.domain.timegrid import TimeGrid
 from tests.actors.dms_lab import LOCATIONS, START
 from tests.actors.own_lab import ELEMENTS, WIND, OwnLab, means, wind_shape
