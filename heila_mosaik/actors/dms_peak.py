@@ -7,6 +7,7 @@ reached once is the floor for the rest of the day.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -39,8 +40,9 @@ class Peak:
         peak: Settings of the power flow optimisation.
         estimator: Estimator with the grid engine.
         knowledge: Injections, plans and locations.
-        limits: Limits of the grid.
+        limits: Limits of the grid and, at their connections, of customers' contracts.
         calendar: Times of the market.
+        protected: Positions of buses whose voltage belongs to customers.
     """
 
     def __init__(
@@ -51,9 +53,10 @@ class Peak:
         knowledge: Knowledge,
         limits: Limits,
         calendar: MarketCalendar,
+        protected: Sequence[int] = (),
     ) -> None:
         self.settings, self.peak, self.estimator = settings, peak, estimator
-        self.knowledge, self.limits = knowledge, limits
+        self.knowledge, self.limits, self.protected = knowledge, limits, tuple(protected)
         self.desk = PeakDesk(settings, peak, estimator, knowledge, limits, calendar)
         self.reserves: dict[str, ReserveNotification] = {}
         self.active: dict[str, ActivationNotification] = {}
@@ -290,7 +293,8 @@ class Peak:
         bus = np.array([places[reserve.location] for reserve in changed], np.int64)
         adjustment = np.array([wanted[reserve.id] for reserve in changed])
         case = HarmCase(name="now", p_mw=rest, q_mvar=q)
-        check = check_harm(self.estimator.engine, [case], bus, adjustment, np.zeros(len(bus)), self.limits)
+        engine, still = self.estimator.engine, np.zeros(len(bus))
+        check = check_harm(engine, [case], bus, adjustment, still, self.limits, protected=self.protected)
         for harm in check.harms:
             reserve = changed[harm.activation]
             self._withheld[reserve.id] = now + timedelta(seconds=self.settings.withhold_s)
