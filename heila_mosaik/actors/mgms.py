@@ -26,7 +26,7 @@ from heila_mosaik.actors.mgms_plan import (
     sold_on,
     unsold,
 )
-from heila_mosaik.actors.mgms_rooms import envelope_from, part_of, repeats, room_of, with_declared
+from heila_mosaik.actors.mgms_rooms import envelope_from, part_of, repeats, rooms_at, with_declared
 from heila_mosaik.actors.mgms_settings import MgmsSettings
 from heila_mosaik.actors.mgms_verify import verification
 from heila_mosaik.domain.dispatch import Room, spread
@@ -81,11 +81,7 @@ class Mgms:
         self._plans_sent: dict[str, PQProfile] = {}
         self._short: tuple[float, float] = (0.0, 0.0)
         self._given: dict[str, ControlSignal] = {}
-        self._island: Islanding | None = None
-        if settings.island is not None:
-            self._island = Islanding(
-                settings.microgrid, settings.island, settings.resources, settings.controllers, settings.product
-            )
+        self._island = Islanding.of(settings)
 
     def step(self, now: datetime, inbox: Sequence[Message], measurements: Measurements | None) -> Outcome:
         """Advance to ``now``; see :class:`heila_mosaik.actors.base.Actor`."""
@@ -118,15 +114,12 @@ class Mgms:
         for holding in list(self._book.holdings.values()):
             self._verify(now, holding)
         self._book.prune(now)
-        later = self._without_grid(now)
-        wake = self._wake(now)
-        return self._out.outcome(wake if later is None else min(later, wake or later))
+        return self._out.outcome(min(filter(None, (self._without_grid(now), self._wake(now))), default=None))
 
     def _without_grid(self, now: datetime) -> datetime | None:
         """Look after the island; returns when to look again."""
-        if self._island is None:
-            return None
-        return self._island.step(now, self.settings.breaker, self._closed, self._envelopes, self._latest, self._out)
+        island, at = self._island, (self.settings.breaker, self._closed)
+        return None if island is None else island.step(now, *at, self._envelopes, self._latest, self._out)
 
     def _reserve(self, now: datetime, reserve: ReserveNotification) -> None:
         """Enter a reserve and plan for it soon; a frequency reserve is handed to the sites."""
@@ -303,6 +296,7 @@ class Mgms:
     def _accept(self, now: datetime, call: ActivationNotification) -> bool:
         """Check an activation, refuse it (or the part that cannot be followed) with the reason."""
         reason = "" if self._closed else f"breaker {self.settings.breaker} is open, the microgrid is islanded"
+        reason = "the microgrid carries an island" if self._island is not None and self._island.feeding else reason
         reason = reason or self._book.why_not(call, now)
         if reason:
             self._refuse(call, call.p_mw, call.q_mvar, reason)
@@ -339,12 +333,7 @@ class Mgms:
 
     def _rooms(self, moment: datetime) -> list[Room]:
         """What each resource can do at ``moment``, from plan, measurements and state."""
-        rooms = []
-        for name, envelope in self._envelopes.items():
-            if moment not in envelope.grid:
-                continue
-            spec, row = self.settings.resources[name], self._latest.get(name, {})
-            rooms.append(room_of(name, spec, row, envelope, envelope.grid.position(moment)))
+        rooms = rooms_at(moment, self._envelopes, self.settings.resources, self._latest)
         return without_reserves(rooms, self._book, self.settings.resources, moment)
 
     def _dispatch(self, now: datetime) -> None:
@@ -406,10 +395,5 @@ class Mgms:
         """Next time something is due without a message."""
         own = self.settings
         moments = [m for m in (self._next_forecast, self._next_dispatch, self._replan_at) if m is not None]
-        for holding in self._book.holdings.values():
-            at = holding.verified_until
-            if at is not None and at < holding.reserve.stop:
-                stop = min(floor_to(at, own.settlement_s) + timedelta(seconds=own.settlement_s), holding.reserve.stop)
-                moments.append(stop + timedelta(seconds=own.verification_delay_s))
-            moments.extend(call.start for call in holding.calls)
+        moments += self._book.moments(own.settlement_s, own.verification_delay_s)
         return min((moment for moment in moments if moment > now), default=None)

@@ -184,6 +184,22 @@ class Book:
         self.meter[floor_to(at, 60)] = (p_mw, q_mvar)
         self.read_at[floor_to(at, 60)] = at
 
+    def moments(self, settlement_s: int, delay_s: int) -> list[datetime]:
+        """When calls begin and when settlement periods can be verified.
+
+        Args:
+            settlement_s: Settlement period. [s]
+            delay_s: Wait for late measurements. [s]
+        """
+        found: list[datetime] = []
+        for holding in self.holdings.values():
+            at = holding.verified_until
+            if at is not None and at < holding.reserve.stop:
+                stop = min(floor_to(at, settlement_s) + timedelta(seconds=settlement_s), holding.reserve.stop)
+                found.append(stop + timedelta(seconds=delay_s))
+            found.extend(call.start for call in holding.calls)
+        return found
+
     def prune(self, now: datetime) -> None:
         """Forget what is over: verified reserves, old plans, old minutes."""
         horizon = now - timedelta(hours=2)

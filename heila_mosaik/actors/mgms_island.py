@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from heila_mosaik.domain.quantities import FloatArray, Product, Quantity
 from heila_mosaik.domain.resources import BatterySpec, PvSpec, ResourceSpec
 from heila_mosaik.domain.restoration import Demand, pick_up
 from heila_mosaik.domain.timegrid import TimeGrid, floor_to
+
+if TYPE_CHECKING:  # the settings hold ours
+    from heila_mosaik.actors.mgms_settings import MgmsSettings
 
 _FOREVER = timedelta(days=365)
 _FULL = 1.0
@@ -76,6 +80,13 @@ class Islanding:
         self._reviewed: datetime | None = None
         self._asked: datetime | None = None
         self._off: set[str] = set()
+
+    @classmethod
+    def of(cls, settings: MgmsSettings) -> Islanding | None:
+        """Island part of an MGMS with these settings; ``None`` without."""
+        if settings.island is None:
+            return None
+        return cls(settings.microgrid, settings.island, settings.resources, settings.controllers, settings.product)
 
     def presence(self, now: datetime, energised: bool) -> None:
         """Take the voltage presence indicator of the grid side."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import numpy as np
 
@@ -25,6 +26,27 @@ from heila_mosaik.domain.timegrid import TimeGrid
 
 SIGNAL_BAND = 2e-4
 """Set points that differ by less are the same. [MW, MVar]"""
+
+
+def rooms_at(
+    moment: datetime,
+    envelopes: Mapping[str, Envelope],
+    resources: Mapping[str, ResourceSpec],
+    latest: Mapping[str, Mapping[Quantity, float]],
+) -> list[Room]:
+    """What each resource can do at a moment its plan covers.
+
+    Args:
+        moment: Time.
+        envelopes: Plan and range of each resource.
+        resources: Specification of each.
+        latest: Latest measurements of each.
+    """
+    return [
+        room_of(name, resources[name], latest.get(name, {}), envelope, envelope.grid.position(moment))
+        for name, envelope in envelopes.items()
+        if moment in envelope.grid
+    ]
 
 
 def room_of(name: str, spec: ResourceSpec, row: Mapping[Quantity, float], envelope: Envelope, position: int) -> Room:
