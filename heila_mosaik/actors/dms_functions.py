@@ -83,10 +83,7 @@ class Functions:
             self.curtailment = Curtailment(chosen.means.curtailable, knowledge)
             control.curtailment = self.curtailment
         if chosen.peak is not None:
-            kept = control.release
-            self.peak = Peak(
-                settings, chosen.peak, estimator, knowledge, kept.limits, calendar, protected=kept.protected
-            )
+            self.peak = Peak(settings, chosen.peak, estimator, knowledge, limits, calendar)
         if self.volt_var is not None or self.curtailment is not None:
             desk.own = self
 

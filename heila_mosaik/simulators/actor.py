@@ -11,30 +11,38 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from heila_mosaik.domain.information import Measurements
-from heila_mosaik.simulators.base import SingleEntity
+from heila_mosaik.simulators.base import Attribute, Model, SingleEntity
 from heila_mosaik.simulators.exchange import Cycle, Exchange
 
-ATTRIBUTES = ("measurements", "controls", "own_controls", "deliveries", "records")
+MODELS = (
+    Model(
+        name="Host",
+        attributes=(
+            Attribute(
+                name="measurements",
+                unit="",
+                meaning="Mapping from actor name to its fresh Measurements; several sources are merged",
+                direction="in",
+            ),
+            Attribute(name="controls", unit="", meaning="ControlSignals issued in the step"),
+            Attribute(name="own_controls", unit="", meaning="Those of them for breakers that do not stand elsewhere"),
+            Attribute(name="deliveries", unit="", meaning="Messages of the step with their fate (Delivery)"),
+            Attribute(name="records", unit="", meaning="Records of the step"),
+            Attribute(name="<probe>", unit="", meaning="One further output a probe, read from an actor after the step"),
+        ),
+    ),
+)
 
 
 class ActorHost(SingleEntity):
-    """Steps an :class:`~heila_mosaik.simulators.exchange.Exchange` on mosaik's clock.
-
-    Attributes of the entity ``Host``:
-        measurements (in): Mapping from actor name to its fresh
-            :class:`~heila_mosaik.domain.information.Measurements`; several sources are merged.
-        controls (out): List of :class:`~heila_mosaik.domain.information.ControlSignal` issued in the step.
-        own_controls (out): Those of them for breakers that do not stand elsewhere.
-        deliveries (out): List of :class:`~heila_mosaik.simulators.network.Delivery`.
-        records (out): List of :class:`~heila_mosaik.actors.base.Record`.
-    """
+    """Steps an :class:`~heila_mosaik.simulators.exchange.Exchange` on mosaik's clock."""
 
     model = "Host"
     eid = "host"
 
     def __init__(self) -> None:
         super().__init__({"api_version": "3.0", "type": "time-based", "models": {}})
-        self.offer(ATTRIBUTES)
+        self.offer(MODELS[0].fixed)
         self._cycle = Cycle()
 
     def init(
@@ -62,7 +70,7 @@ class ActorHost(SingleEntity):
         self._probes = dict(probes or {})
         self.keep_time(start, step_s, time_resolution)
         self._exchange, self._elsewhere = exchange, frozenset(elsewhere)
-        return self.offer([*ATTRIBUTES, *self._probes])
+        return self.offer([*MODELS[0].fixed, *self._probes])
 
     def step(self, time: int, inputs: dict[str, Any], max_advance: int) -> int:  # noqa: ARG002
         """Hand over measurements and run the actors until the next step."""

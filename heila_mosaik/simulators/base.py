@@ -42,7 +42,7 @@ class Model:
 
     Attributes:
         name: Name of the model.
-        attributes: Its attributes.
+        attributes: Its attributes; a name with angle brackets stands for several that ``init`` names.
         params: Parameters of ``create``.
         public: Whether a scenario may create it; children are not public.
     """
@@ -51,6 +51,11 @@ class Model:
     attributes: tuple[Attribute, ...]
     params: tuple[str, ...] = ()
     public: bool = True
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """Names of the attributes that are always there."""
+        return tuple(dict.fromkeys(attribute.name for attribute in self.attributes if "<" not in attribute.name))
 
 
 def meta(kind: Literal["time-based", "event-based", "hybrid"], models: Iterable[Model]) -> dict[str, Any]:

@@ -8,18 +8,24 @@ from typing import Any
 
 from heila_mosaik.domain.information import Measurements
 from heila_mosaik.domain.quantities import Quality, Quantity
-from heila_mosaik.simulators.base import SingleEntity
+from heila_mosaik.simulators.base import Attribute, Model, SingleEntity
 
 ELEMENT = "grid"
 SIGMA_HZ = 0.001
+MODELS = (
+    Model(
+        name="Frequency",
+        attributes=(
+            Attribute(name="f[Hz]", unit="Hz", meaning="Frequency"),
+            Attribute(name="row", unit="Hz", meaning="List with the same value, for the recorder"),
+            Attribute(name="measurements", unit="", meaning="Mapping from receiver to Measurements"),
+        ),
+    ),
+)
 
 
 class Frequency(SingleEntity):
-    """Gives a frequency series.
-
-    Entity ``Frequency``: outputs ``f[Hz]``, ``row`` (a list with the same value, for the recorder) and
-    ``measurements`` (mapping from receiver to :class:`~heila_mosaik.domain.information.Measurements`).
-    """
+    """Gives a frequency series."""
 
     model = "Frequency"
     eid = "frequency"
@@ -50,7 +56,7 @@ class Frequency(SingleEntity):
         self.keep_time(start, step_s, time_resolution)
         self._values, self._receivers = tuple(float(value) for value in values_hz), tuple(receivers)
         self._time = 0
-        return self.offer(["f[Hz]", "row", "measurements"])
+        return self.offer(MODELS[0].fixed)
 
     def step(self, time: int, inputs: dict[str, Any], max_advance: int) -> int:  # noqa: ARG002
         """Go to the next value."""

@@ -17,7 +17,7 @@ from heila_mosaik.domain.frequency import NOMINAL_HZ
 from heila_mosaik.domain.information import Measurements
 from heila_mosaik.domain.quantities import Quality, Quantity
 from heila_mosaik.domain.streams import stream
-from heila_mosaik.simulators.base import SingleEntity
+from heila_mosaik.simulators.base import Attribute, Model, SingleEntity
 from heila_mosaik.simulators.frequency import SIGMA_HZ
 
 _COLUMNS = {
@@ -28,6 +28,45 @@ _COLUMNS = {
     "P_max[MW]": Quantity.POWER_MAX,
 }
 _METERED = ("P[MW]", "Q[MVar]")
+MODELS = (
+    Model(
+        name="Meters",
+        attributes=(
+            Attribute(name="P[MW]", unit="MW", meaning="Power of the resources, list", direction="in"),
+            Attribute(name="Q[MVar]", unit="MVar", meaning="Reactive power of the resources, list", direction="in"),
+            Attribute(name="soc[%]", unit="%", meaning="Their state of charge, list", direction="in"),
+            Attribute(name="P_min[MW]", unit="MW", meaning="Lowest power of each, list", direction="in"),
+            Attribute(name="P_max[MW]", unit="MW", meaning="Highest power of each, list", direction="in"),
+            Attribute(
+                name="positions",
+                unit="",
+                meaning="Mapping from switch.N to 1 closed or 0 open; without it breakers count as closed",
+                direction="in",
+            ),
+            Attribute(name="f[Hz]", unit="Hz", meaning="Frequency", direction="in"),
+            Attribute(
+                name="forming",
+                unit="",
+                meaning="Storages that the grid carries as sources of an island; left out of the vectors for the grid",
+                direction="in",
+            ),
+            Attribute(
+                name="quality",
+                unit="",
+                meaning="Validity of P, Q and state of charge of each resource; without it good",
+                direction="in",
+            ),
+            Attribute(name="measurements", unit="", meaning="Mapping from controller to Measurements"),
+            Attribute(name="pcc_P[MW]", unit="MW", meaning="Power of each microgrid, list"),
+            Attribute(name="pcc_Q[MVar]", unit="MVar", meaning="Reactive power of each microgrid, list"),
+            Attribute(name="pcc", unit="MW, MVar", meaning="Mapping from (microgrid, quantity) to its value"),
+            Attribute(
+                name="<table>_P[MW]", unit="MW", meaning="For the grid: list over load, sgen or storage, its own sign"
+            ),
+            Attribute(name="<table>_Q[MVar]", unit="MVar", meaning="The same, reactive"),
+        ),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,16 +113,7 @@ class Terminals:
 
 
 class Meters(SingleEntity):
-    """Meters of the microgrids.
-
-    Entity ``Meters``: inputs ``P[MW]``, ``Q[MVar]``, ``soc[%]``, ``P_min[MW]``, ``P_max[MW]`` (lists over resources)
-    ``positions`` (mapping from ``switch.N`` to 1 closed or 0 open; without it breakers count as closed), ``f[Hz]``,
-    ``forming`` (names of the storages the grid carries as sources of an island; left out of its bulk vectors),
-    ``quality`` (validity of P, Q and state of charge of each resource; without it good);
-    outputs ``measurements`` (mapping from controller to
-    :class:`~heila_mosaik.domain.information.Measurements`), ``pcc_P[MW]`` and ``pcc_Q[MVar]`` (list over microgrids),
-    ``pcc`` (mapping from (microgrid, quantity) to value) and ``load_P[MW]`` ... ``storage_Q[MVar]`` for the grid.
-    """
+    """Meters of the microgrids."""
 
     model = "Meters"
     eid = "meters"
@@ -133,19 +163,7 @@ class Meters(SingleEntity):
         self._out: dict[str, Any] = {}
         self._count = 0
         vectors = [f"{table}_{name}" for table in terminals.sizes for name in _METERED]
-        attrs = [
-            *_COLUMNS,
-            "positions",
-            "f[Hz]",
-            "forming",
-            "quality",
-            "measurements",
-            "pcc_P[MW]",
-            "pcc_Q[MVar]",
-            "pcc",
-            *vectors,
-        ]
-        return self.offer(attrs)
+        return self.offer([*MODELS[0].fixed, *vectors])
 
     def step(self, time: int, inputs: dict[str, Any], max_advance: int) -> int:  # noqa: ARG002
         """Read all meters."""

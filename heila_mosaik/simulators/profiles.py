@@ -7,16 +7,31 @@ from datetime import datetime
 from typing import Any
 
 from heila_mosaik.domain.profiles import Follower, ProfileTable
-from heila_mosaik.simulators.base import SingleEntity
+from heila_mosaik.simulators.base import Attribute, Model, SingleEntity
+
+MODELS = (
+    Model(
+        name="Profiles",
+        attributes=(
+            Attribute(name="exogenous", unit="", meaning="Mapping from profile name to its value"),
+            Attribute(
+                name="pace",
+                unit="",
+                meaning="Not read: whoever is connected to it, a Pacer, makes the whole study wait for the wall clock",
+                direction="in",
+            ),
+            Attribute(
+                name="<follower>",
+                unit="MW, MVar",
+                meaning="One a follower, for example load_P[MW]: list over the elements of the table",
+            ),
+        ),
+    ),
+)
 
 
 class Profiles(SingleEntity):
-    """Gives bulk powers for the grid and raw profile values at each step.
-
-    Entity ``Profiles`` has one output per follower (for example ``load_P[MW]``: list over the table's elements) and
-    ``exogenous``: mapping from profile name to its value.  The input ``pace`` is not read: whoever is connected to it
-    makes the whole study wait for the wall clock (:class:`heila_mosaik.simulators.pacer.Pacer`).
-    """
+    """Gives bulk powers for the grid and raw profile values at each step."""
 
     model = "Profiles"
     eid = "profiles"
@@ -47,8 +62,7 @@ class Profiles(SingleEntity):
         self.keep_time(start, step_s, time_resolution)
         self._table, self._followers = table, dict(followers)
         self._values = table.at(start)
-        attrs = [*self._followers, "exogenous", "pace"]
-        return self.offer(attrs)
+        return self.offer([*self._followers, *MODELS[0].fixed])
 
     def step(self, time: int, inputs: dict[str, Any], max_advance: int) -> int:  # noqa: ARG002
         """Read the row of the step."""

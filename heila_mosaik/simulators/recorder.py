@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from heila_mosaik.actors.base import Record
-from heila_mosaik.simulators.base import SingleEntity
+from heila_mosaik.simulators.base import Attribute, Model, SingleEntity
 from heila_mosaik.simulators.network import ARRIVED, Delivery
 
 
@@ -24,12 +24,26 @@ class Sink(Protocol):
 Append = Callable[[int, Any], None]
 
 
-class Recorder(SingleEntity):
-    """Writes its inputs; its one output, ``done``, is the number of steps it has recorded.
+MODELS = (
+    Model(
+        name="Recorder",
+        attributes=(
+            Attribute(name="deliveries", unit="", meaning="Messages with their fate (Delivery)", direction="in"),
+            Attribute(name="records", unit="", meaning="Records of the actors", direction="in"),
+            Attribute(name="done", unit="", meaning="Number of steps recorded"),
+            Attribute(
+                name="<table>",
+                unit="",
+                meaning="One a series table: numbers in the order of its columns",
+                direction="in",
+            ),
+        ),
+    ),
+)
 
-    Entity ``Recorder`` accepts the attributes ``deliveries``, ``records`` and one attribute per series table.
-    A table's value is a sequence of numbers in the order of the table's columns.
-    """
+
+class Recorder(SingleEntity):
+    """Writes its inputs and counts the steps it has recorded."""
 
     model = "Recorder"
     eid = "recorder"
@@ -61,8 +75,7 @@ class Recorder(SingleEntity):
         """
         self.keep_time(start, step_s, time_resolution)
         self._sink, self._tables, self._tick, self._done = sink, dict(tables), tick, 0
-        attrs = ["deliveries", "records", "done", *self._tables]
-        return self.offer(attrs)
+        return self.offer([*MODELS[0].fixed, *self._tables])
 
     def step(self, time: int, inputs: dict[str, Any], max_advance: int) -> int:  # noqa: ARG002
         """Write what came in."""

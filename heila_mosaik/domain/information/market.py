@@ -109,7 +109,15 @@ class Need:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlexibilityRequest(InformationObject):
-    """DSO asks the market for the offers that help against its needs (UFTP FlexRequest)."""
+    """DSO asks the market for the offers that help against its needs (UFTP FlexRequest).
+
+    Attributes:
+        buyer: Who asks.
+        session: Market session.
+        start: Start of the delivery periods asked for.
+        stop: End of them.
+        needs: What it needs; a request without needs asks for frequency reserves. (n,)
+    """
 
     buyer: str
     session: Session
@@ -124,6 +132,7 @@ class OfferList(InformationObject):
 
     Attributes:
         request: Identity of the request.
+        session: Market session.
         offers: Ranked offers. (n,)
         relief_per_eur: Relief of the request's needs per euro, weighted by excess. (n,)
     """
@@ -140,7 +149,15 @@ class OfferList(InformationObject):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purchase:
-    """Part of one offer a bid asks for (adjustment range inside the offer's)."""
+    """Part of one offer a bid asks for (adjustment range inside the offer's).
+
+    Attributes:
+        offer: Identity of the offer.
+        p_min_mw: Largest lowering of consumption asked for (<= 0). [MW]
+        p_max_mw: Largest raising of consumption asked for (>= 0). [MW]
+        q_min_mvar: Largest lowering of reactive consumption (<= 0). [MVar]
+        q_max_mvar: Largest raising of reactive consumption (>= 0). [MVar]
+    """
 
     offer: str
     p_min_mw: float
