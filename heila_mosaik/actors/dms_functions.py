@@ -83,7 +83,10 @@ class Functions:
             self.curtailment = Curtailment(chosen.means.curtailable, knowledge)
             control.curtailment = self.curtailment
         if chosen.peak is not None:
-            self.peak = Peak(settings, chosen.peak, estimator, knowledge, limits, calendar)
+            kept = control.release
+            self.peak = Peak(
+                settings, chosen.peak, estimator, knowledge, kept.limits, calendar, protected=kept.protected
+            )
         if self.volt_var is not None or self.curtailment is not None:
             desk.own = self
 

@@ -7,6 +7,7 @@ reached once is the floor for the rest of the day.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -22,50 +23,13 @@ from heila_mosaik.domain.estimation.prior import Prior
 from heila_mosaik.domain.forecast import Knowledge
 from heila_mosaik.domain.information import ActivationNotification, ActivationRefusal, ReserveNotification
 from heila_mosaik.domain.market.calendar import MarketCalendar
-from heila_mosaik.domain.powerflowopt import Billing, Lot, exchange_of, plan_level, share_out
+from heila_mosaik.domain.powerflowopt import Lot, Meter, exchange_of, plan_level, share_out
 from heila_mosaik.domain.quantities import FloatArray, Product
 from heila_mosaik.domain.timegrid import TimeGrid, floor_to
 
 _CALLABLE = (Product.CRP, Product.CRP2)
-_DAY_S = 86400
-
-
-class Meter:
-    """Mean exchange over metering periods, and the peaks of each billing day (UTC) so far.
-
-    Args:
-        period_s: Metering period. [s]
-    """
-
-    def __init__(self, period_s: int) -> None:
-        self._period_s = period_s
-        self._start: datetime | None = None
-        self._total, self._count = 0.0, 0
-        self._reached: dict[datetime, tuple[float, float]] = {}
-
-    def read(self, now: datetime, exchange_mw: float) -> None:
-        """Take a reading."""
-        start = floor_to(now, self._period_s)
-        if start != self._start:
-            if self._start is not None and self._count:
-                mean, day = self._total / self._count, floor_to(self._start, _DAY_S)
-                imported, exported = self._reached.get(day, (0.0, 0.0))
-                # earlier days are never asked for again
-                self._reached = {day: (max(imported, mean), max(exported, -mean))}
-            self._start, self._total, self._count = start, 0.0, 0
-        self._total += exchange_mw
-        self._count += 1
-
-    def billing(self, grid: TimeGrid) -> Billing:
-        """Billing periods of the intervals of a grid with the peaks reached."""
-        days = [floor_to(grid.at(row), _DAY_S) for row in range(grid.count)]
-        kinds = list(dict.fromkeys(days))
-        reached = [self._reached.get(day, (0.0, 0.0)) for day in kinds]
-        return Billing(
-            period=np.array([kinds.index(day) for day in days], np.int64),
-            reached_import_mw=np.array([each[0] for each in reached]),
-            reached_export_mw=np.array([each[1] for each in reached]),
-        )
+_SPENT = 0.05
+"""Share of a reserve's energy that counts as none left. [1]"""
 
 
 class Peak:
@@ -76,8 +40,9 @@ class Peak:
         peak: Settings of the power flow optimisation.
         estimator: Estimator with the grid engine.
         knowledge: Injections, plans and locations.
-        limits: Limits of the grid.
+        limits: Limits of the grid and, at their connections, of customers' contracts.
         calendar: Times of the market.
+        protected: Positions of buses whose voltage belongs to customers.
     """
 
     def __init__(
@@ -88,12 +53,14 @@ class Peak:
         knowledge: Knowledge,
         limits: Limits,
         calendar: MarketCalendar,
+        protected: Sequence[int] = (),
     ) -> None:
         self.settings, self.peak, self.estimator = settings, peak, estimator
-        self.knowledge, self.limits = knowledge, limits
+        self.knowledge, self.limits, self.protected = knowledge, limits, tuple(protected)
         self.desk = PeakDesk(settings, peak, estimator, knowledge, limits, calendar)
         self.reserves: dict[str, ReserveNotification] = {}
         self.active: dict[str, ActivationNotification] = {}
+        self._before: dict[str, ActivationNotification] = {}
         self.level: tuple[float, float] | None = None
         self.meter = Meter(peak.demand_s)
         self._planned_at: datetime | None = None
@@ -117,15 +84,25 @@ class Peak:
             return False
         self._withheld[refusal.reserve] = now + timedelta(seconds=self.settings.withhold_s)
         self.active.pop(refusal.reserve, None)
+        self._before.pop(refusal.reserve, None)
         return True
 
     def adjustments(self, now: datetime) -> dict[str, float]:
         """Adjustment in force at each location. [MW]"""
         sums = dict.fromkeys(self.knowledge.locations, 0.0)
-        for activation in self.active.values():
-            if activation.start <= now < activation.stop:
-                sums[activation.location] += activation.p_mw
+        for activation in self._in_force(now).values():
+            sums[activation.location] += activation.p_mw
         return sums
+
+    def _in_force(self, now: datetime) -> dict[str, ActivationNotification]:
+        """The call that acts now of each reserve: the last one, or the one before until the last one begins."""
+        found = {}
+        for key, activation in self.active.items():
+            if activation.start <= now < activation.stop:
+                found[key] = activation
+            elif activation.start > now and (before := self._before.get(key)) is not None and before.stop > now:
+                found[key] = before
+        return found
 
     def informed(self, prior: Prior, now: datetime) -> Prior:
         """The prior with our calls in it; whether they are followed is not known before it is measured."""
@@ -158,6 +135,10 @@ class Peak:
     ) -> None:
         """Meter, plan the level if a plan is due, call."""
         self._expire(now)
+        hours = self.settings.cycle_s / 3600.0
+        for key, activation in self._in_force(now).items():
+            energy = self.reserves[key].group or key
+            self._used_mwh[energy] = self._used_mwh.get(energy, 0.0) + abs(activation.p_mw) * hours
         exchange = exchange_of(estimate.state)
         self.meter.read(now, exchange)
         ready = self._ready(now)
@@ -178,11 +159,6 @@ class Peak:
                 self._send(now, reserve, wanted[reserve.id], out)
             elif self._expiring(now, reserve):
                 self._send(now, reserve, self._present(reserve.id), out)
-        hours = self.settings.cycle_s / 3600.0
-        for key, activation in self.active.items():
-            if activation.start <= now:
-                energy = self.reserves[key].group or key
-                self._used_mwh[energy] = self._used_mwh.get(energy, 0.0) + abs(activation.p_mw) * hours
 
     def _effect(self, now: datetime) -> datetime:
         lead = self.settings.lead_s
@@ -266,6 +242,8 @@ class Peak:
             return lot
         hours = min(float(self.peak.step_s), max((reserve.stop - now).total_seconds(), 60.0)) / 3600.0
         widest = lot.group_energy_mwh / hours
+        if lot.group_energy_mwh < _SPENT * (reserve.group_energy_mwh or 0.0) or widest < self.peak.dead_band_mw:
+            widest = 0.0  # the seller counts a little differently and would refuse the last of it
         return replace(lot, p_min_mw=max(lot.p_min_mw, -widest), p_max_mw=min(lot.p_max_mw, widest))
 
     def _present(self, reserve: str) -> float:
@@ -292,7 +270,9 @@ class Peak:
     def _expiring(self, now: datetime, reserve: ReserveNotification) -> bool:
         activation = self.active.get(reserve.id)
         soon = now + timedelta(seconds=2 * self.settings.cycle_s)
-        return activation is not None and activation.stop <= soon and activation.stop < reserve.stop
+        if activation is None or not activation.p_mw:
+            return False
+        return activation.stop <= soon and activation.stop < reserve.stop
 
     def _released(
         self,
@@ -313,7 +293,8 @@ class Peak:
         bus = np.array([places[reserve.location] for reserve in changed], np.int64)
         adjustment = np.array([wanted[reserve.id] for reserve in changed])
         case = HarmCase(name="now", p_mw=rest, q_mvar=q)
-        check = check_harm(self.estimator.engine, [case], bus, adjustment, np.zeros(len(bus)), self.limits)
+        engine, still = self.estimator.engine, np.zeros(len(bus))
+        check = check_harm(engine, [case], bus, adjustment, still, self.limits, protected=self.protected)
         for harm in check.harms:
             reserve = changed[harm.activation]
             self._withheld[reserve.id] = now + timedelta(seconds=self.settings.withhold_s)
@@ -339,14 +320,17 @@ class Peak:
             q_mvar=0.0,
         )
         out.send(reserve.seller, activation)
-        if p_mw:
-            self.active[reserve.id] = activation
-        else:
-            self.active.pop(reserve.id, None)
+        last = self.active.get(reserve.id)
+        if last is not None and last.start <= now:
+            self._before[reserve.id] = last
+        self.active[reserve.id] = activation
 
     def _expire(self, now: datetime) -> None:
-        for key in [key for key, activation in self.active.items() if activation.stop <= now]:
-            del self.active[key]
+        for key, activation in list(self.active.items()):
+            if activation.stop <= now or (not activation.p_mw and activation.start <= now):
+                del self.active[key]
+        for key in [key for key in self._before if key not in self.active or self.active[key].start <= now]:
+            del self._before[key]
         for key in [key for key, reserve in self.reserves.items() if reserve.stop <= now]:
             offer = self.reserves.pop(key).offer
             self.desk.bought.discard(offer)

@@ -59,7 +59,7 @@ class Release:
         self.settings, self.estimator, self.knowledge = settings, estimator, knowledge
         self.limits = self._with_actors(limits)
         contracted = {*settings.pcc_v_min_pu, *settings.pcc_v_max_pu}
-        self._protected = tuple(bus for name, bus in knowledge.locations.items() if name in contracted)
+        self.protected = tuple(bus for name, bus in knowledge.locations.items() if name in contracted)
         self._rests: dict[str, datetime] = {}
 
     def _with_actors(self, limits: Limits) -> Limits:
@@ -125,7 +125,7 @@ class Release:
             cases.append(self._after(proposal.now, max(reserve.stop for reserve in judged)))
         p, q = (np.array([points[reserve.id][axis] for reserve in judged]) for axis in (0, 1))
         bus = np.array([places[reserve.location] for reserve in judged], dtype=np.int64)
-        return check_harm(self.estimator.engine, cases, bus, p, q, self.limits, protected=self._protected).harms
+        return check_harm(self.estimator.engine, cases, bus, p, q, self.limits, protected=self.protected).harms
 
     def _after(self, now: datetime, stop: datetime) -> HarmCase:
         """The state expected when the reserve has ended and part of its energy comes back."""

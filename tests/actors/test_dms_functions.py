@@ -10,11 +10,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from heila_mosaik.actors.base import Outbox
 from heila_mosaik.actors.dms_functions import FunctionSettings
-from heila_mosaik.actors.dms_peak import Meter
 from heila_mosaik.actors.dms_peak_market import PeakSettings
 from heila_mosaik.actors.dms_voltvar import VoltVarSettings
-from heila_mosaik.domain.powerflowopt import LevelSettings
+from heila_mosaik.domain.powerflowopt import LevelSettings, Meter
 from heila_mosaik.domain.timegrid import TimeGrid
 from tests.actors.dms_lab import LOCATIONS, START
 from tests.actors.own_lab import ELEMENTS, WIND, OwnLab, means, wind_shape
@@ -209,12 +209,24 @@ def test_reserves_of_congestion_management_are_left_alone():
     assert lab.dms.control.reserves
 
 
-def test_call_that_breaks_a_limit_is_withheld():
+def test_a_call_that_breaks_a_limit_is_withheld():
+    """A voltage just inside its limit that would rise with less consumption."""
     lab = peak_lab()
-    bus = LOCATIONS["south"]
-    lab.dms.functions.peak.limits.v_max_pu[bus] = 0.5
-    lab.run(START + timedelta(hours=15), 4, [lab.reserve("south", 15.5, hours=4.0)])
-    assert not lab.calls
+    lab.run(START + timedelta(hours=17), 0.5)
+    now, bus = START + timedelta(hours=17.5), LOCATIONS["south"]
+    peak, out = lab.dms.functions.peak, Outbox("dms")
+    reserve = lab.reserve("south", 17.0).body
+    p, q = peak._without_calls(now, lab.dms.estimate)
+    state = lab.dms.estimator.engine.solve_bus(p, q)
+    out.begin(now)
+    wanted = {reserve.id: -1.5}
+    assert peak._released(now, [reserve], wanted, p, q, out) == [reserve]
+    peak.limits.v_max_pu[bus] = state.vm_pu[bus] + 1e-4
+    assert peak._released(now, [reserve], wanted, p, q, out) == []
+    (record,) = out.outcome().records
+    assert record.event == "activation_withheld"
+    assert "overvoltage" in record.detail
+    assert reserve not in peak._ready(now)
 
 
 def test_metered_peak_is_the_mean_of_a_quarter_of_an_hour_and_starts_anew_each_day():

@@ -2,6 +2,7 @@
 
 from heila_mosaik.domain.powerflowopt.exchange import Exchange, effects, exchange_of
 from heila_mosaik.domain.powerflowopt.levelling import Billing, Levelling, LevelSettings, Lot, level
+from heila_mosaik.domain.powerflowopt.metering import Meter
 from heila_mosaik.domain.powerflowopt.planning import PeakPlan, plan_level
 from heila_mosaik.domain.powerflowopt.sharing import share_out
 
@@ -11,6 +12,7 @@ __all__ = [
     "LevelSettings",
     "Levelling",
     "Lot",
+    "Meter",
     "PeakPlan",
     "effects",
     "exchange_of",
