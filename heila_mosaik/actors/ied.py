@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from heila_mosaik.actors.cems import Cems, FieldSettings
+from heila_mosaik.actors.cems import Cems
+from heila_mosaik.actors.field_settings import FieldSettings
 from heila_mosaik.domain.resources import ResourceSpec
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
-from heila_mosaik.actors.cems import power_limits
+from heila_mosaik.actors.field_settings import power_limits
 from heila_mosaik.bridges.points import Point, PointList
 from heila_mosaik.domain.quantities import Quantity
 from heila_mosaik.domain.resources import ResourceSpec

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from heila_mosaik.actors.base import Actor
-from heila_mosaik.actors.cems import Cems, FieldSettings
+from heila_mosaik.actors.cems import Cems
+from heila_mosaik.actors.field_settings import FieldSettings
 from heila_mosaik.actors.ied import Ied
 from heila_mosaik.domain.resources import BatterySpec, EvSpec, LoadSpec, PvSpec, ResourceSpec
 from heila_mosaik.gridmodel.microgrids import TABLE_OF_KIND, MicrogridConnection

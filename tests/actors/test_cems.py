@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from heila_mosaik.actors.cems import Cems, FieldSettings, resample
+from heila_mosaik.actors.cems import Cems, resample
+from heila_mosaik.actors.field_settings import FieldSettings
 from heila_mosaik.actors.ied import Ied
 from heila_mosaik.domain.information import ControlSignal, Measurements, Message, OperationPlan, PQProfile
 from heila_mosaik.domain.resources import BatterySpec, PvSpec

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from heila_mosaik.actors.cems import Cems, FieldSettings
+from heila_mosaik.actors.cems import Cems
+from heila_mosaik.actors.field_settings import FieldSettings
 from heila_mosaik.actors.frequency_control import FrequencyControl
 from heila_mosaik.domain.information import (
     ControlSignal,

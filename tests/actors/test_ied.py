@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from heila_mosaik.actors.cems import FieldSettings
+from heila_mosaik.actors.field_settings import FieldSettings
 from heila_mosaik.actors.ied import Ied
 from heila_mosaik.domain.information import FlexibilityForecast, Message, WeatherForecast
 from heila_mosaik.domain.resources import BatterySpec

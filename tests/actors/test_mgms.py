@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from heila_mosaik.actors.cems import Cems, FieldSettings
+from heila_mosaik.actors.cems import Cems
+from heila_mosaik.actors.field_settings import FieldSettings
 from heila_mosaik.actors.mgms import Mgms, MgmsSettings
 from heila_mosaik.domain.flexibility import FlexibilitySettings
 from heila_mosaik.domain.information import (

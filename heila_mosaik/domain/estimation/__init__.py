@@ -1,6 +1,7 @@
 """State estimation: pseudo-measurements and telemetry to the likeliest state of the grid."""
 
-from heila_mosaik.domain.estimation.estimator import Estimate, Estimator, EstimatorSettings, Suspect
+from heila_mosaik.domain.estimation.estimate import Estimate, EstimatorSettings, Suspect
+from heila_mosaik.domain.estimation.estimator import Estimator
 from heila_mosaik.domain.estimation.failures import (
     ContradictoryMeasurementsError,
     DivergedEstimateError,

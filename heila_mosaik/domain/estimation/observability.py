@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from heila_mosaik.domain.estimation.cholesky import factor, solve
-from heila_mosaik.domain.estimation.estimator import Estimate, Estimator
+from heila_mosaik.domain.estimation.estimate import Estimate
+from heila_mosaik.domain.estimation.estimator import Estimator
 from heila_mosaik.domain.estimation.placement import Accuracy, advise
 from heila_mosaik.domain.estimation.prior import Prior
 from heila_mosaik.domain.estimation.readings import weigh
