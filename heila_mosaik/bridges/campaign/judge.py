@@ -157,8 +157,7 @@ class Judge:
         """``None`` when the study asked for it and could; else what forbids it."""
         if not self._armed(point.name, order):
             return "disarmed", "not armed, or nobody watched over it"
-        requests = [act for act in self._record.acts if act.what == "request" and act.name == point.name]
-        valid = [act for act in requests if act.at_s <= order.at_s and self._is_valid(point, act)]
+        valid = [act for act in self._requests.get(point.name, []) if act.at_s <= order.at_s]
         if point.type.is_switch_command:
             return self._switching(order, valid)
         watch = max(watch.start for watch in self._watches[point.name] if watch.start <= order.at_s)
@@ -220,16 +219,30 @@ class Judge:
 
     def _history(self, name: str, since: float, until: float) -> list[Told]:
         """Values of a point that counted at some moment of a time."""
-        many = self._told_of.get(name, [])
-        times = [one.at_s for one in many]
+        many, times = self._told_of.get(name, ([], []))
         first = max(bisect.bisect_right(times, since) - 1, 0)
         return many[first : bisect.bisect_right(times, until)]
 
     @cached_property
-    def _told_of(self) -> dict[str, list[Told]]:
-        groups: dict[str, list[Told]] = {}
+    def _told_of(self) -> dict[str, tuple[list[Told], list[float]]]:
+        groups: dict[str, tuple[list[Told], list[float]]] = {}
         for one in self._record.told:
-            groups.setdefault(one.name, []).append(one)
+            values, times = groups.setdefault(one.name, ([], []))
+            values.append(one)
+            times.append(one.at_s)
+        return groups
+
+    @cached_property
+    def _requests(self) -> dict[str, list[Act]]:
+        """Requests that could be carried out, by point."""
+        groups: dict[str, list[Act]] = {}
+        for act in self._record.acts:
+            if (
+                act.what == "request"
+                and act.name in self._watches
+                and self._is_valid(self._record.points[act.name], act)
+            ):
+                groups.setdefault(act.name, []).append(act)
         return groups
 
     def _could_be(self, name: str, value: float, order: Order) -> bool:

@@ -11,11 +11,12 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from heila_mosaik.bridges.campaign import study
 from heila_mosaik.bridges.campaign.evidence import audit_violations, end_violations, group_is_empty
@@ -29,8 +30,11 @@ from heila_mosaik.bridges.lab.relay import BaySettings
 from heila_mosaik.bridges.lab.station import StationSettings, VirtualLab
 
 TRIAL_S = 0.25
-_START_S, _END_S, _ORPHAN_S = 60.0, 30.0, 5.0
+_START_S, _END_S, _ORPHAN_S = 90.0, 60.0, 10.0
 _BAY = BaySettings(travel_s=0.02, delay_s=0.04, der_ramp_per_s=5.0, watchdog_s=RELAY_WATCHDOG_S)
+
+
+_Start: TypeAlias = Callable[[study.StudyPlan, Connection], BaseProcess]
 
 
 @dataclass(slots=True)
@@ -84,8 +88,8 @@ class _Bench:
             clock_jumps={number: trial.size for number, trial in many if trial.trouble == Trouble.STUDY_CLOCK},
         )
 
-    async def run(self, start: Callable[[study.StudyPlan, Connection], BaseProcess]) -> None:
-        """The whole session and its verdict."""
+    async def run(self, start: _Start) -> None:
+        """The whole session."""
         self.folder.mkdir(parents=True)
         async with self.lab:
             await self.tap.start()
@@ -100,7 +104,6 @@ class _Bench:
                 near.close()
                 await self._bury(process)
                 await self.tap.stop()
-        self._verdict()
 
     def _listen(self, near: Connection) -> None:
         loop = asyncio.get_running_loop()
@@ -198,15 +201,43 @@ class _Bench:
     def _wrong(self, rule: str, what: str) -> None:
         self.violations.append(Violation(rule=rule, at_s=time.monotonic(), what=what))
 
-    def _verdict(self) -> None:
-        record, path = self.record, self.folder / "audit.jsonl"
-        record.acts = read_acts(self.folder / "acts.jsonl") if (self.folder / "acts.jsonl").exists() else []
+    def file(self) -> Verdict:
+        """Everything the verdict rests on."""
+        return Verdict(self.record, self.folder, self.killed, self.result, self.violations)
+
+
+@dataclass(slots=True)
+class Verdict:
+    """A session that has ended, to be judged in a process of its own: judging takes time the taps do not have."""
+
+    record: Record
+    folder: Path
+    killed: bool
+    result: dict[str, Any] | None
+    violations: list[Violation]
+
+    def reach(self) -> Verdict:
+        """Judge; keeps the files of a session only when something was wrong."""
+        record, acts, audit = self.record, self.folder / "acts.jsonl", self.folder / "audit.jsonl"
+        record.acts = read_acts(acts) if acts.exists() else []
         record.lags += [(act.value, act.extra) for act in record.acts if act.what == "lag"]
         self.violations.extend(Judge(record).violations())
-        if path.exists():
-            self.violations.extend(audit_violations(record, path, killed=self.killed))
+        if audit.exists():
+            self.violations.extend(audit_violations(record, audit, killed=self.killed))
         if self.result is not None:
             self.violations.extend(end_violations(self.result))
+        if self.violations:
+            record.dump(self.folder / "record.json")
+            (self.folder / "violations.txt").write_text("\n".join(map(str, self.violations)) + "\n")
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        return self
+
+
+def _warm_up(context: Any) -> None:
+    process = context.Process(target=int)
+    process.start()
+    process.join()
 
 
 async def _until(at_s: float) -> None:
@@ -249,26 +280,29 @@ class Campaign:
         """Run all of it."""
         begun = time.monotonic()
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([study.__name__, "heila_mosaik.bridges.iec104.hat_client"])
+        context.set_forkserver_preload([__name__, study.__name__, "heila_mosaik.bridges.iec104.hat_client"])
 
         def start(plan: study.StudyPlan, pipe: Connection) -> BaseProcess:
             process = context.Process(target=study.main, args=(plan, pipe), daemon=True)
             process.start()
             return process
 
+        # The first process brings the server of processes up, with all it imports: not while something is measured.
+        await asyncio.to_thread(_warm_up, context)
         watch = asyncio.create_task(self._watch_lag())
         gate = asyncio.Semaphore(self._parallel)
-        async with asyncio.TaskGroup() as group:
-            for session in sessions(self._seed, self._trials, TRIAL_S):
-                await gate.acquire()
-                group.create_task(self._session(session, gate, start))
+        with ProcessPoolExecutor(1, mp_context=context) as judges:
+            async with asyncio.TaskGroup() as group:
+                for session in sessions(self._seed, self._trials, TRIAL_S):
+                    await gate.acquire()
+                    group.create_task(self._session(session, gate, start, judges))
         watch.cancel()
         await asyncio.gather(watch, return_exceptions=True)
         self.outcome.seconds = time.monotonic() - begun
         return self.outcome
 
     async def _session(
-        self, session: Session, gate: asyncio.Semaphore, start: Callable[[study.StudyPlan, Connection], BaseProcess]
+        self, session: Session, gate: asyncio.Semaphore, start: _Start, judges: ProcessPoolExecutor
     ) -> None:
         bench = _Bench(session, self._folder / f"session-{session.number:05d}", TRIAL_S)
         self._active.add(bench)
@@ -277,11 +311,8 @@ class Campaign:
         finally:
             self._active.discard(bench)
             gate.release()
-        self._count(bench)
-        if bench.violations:
-            bench.record.dump(bench.folder / "record.json")
-        else:
-            shutil.rmtree(bench.folder, ignore_errors=True)
+        verdict = await asyncio.get_running_loop().run_in_executor(judges, bench.file().reach)
+        self._count(bench, verdict)
         if self._tell is not None:
             self._tell(sum(self.outcome.trials.values()))
 
@@ -296,8 +327,8 @@ class Campaign:
             due = now + 0.01
             await asyncio.sleep(0.01)
 
-    def _count(self, bench: _Bench) -> None:
-        outcome, record = self.outcome, bench.record
+    def _count(self, bench: _Bench, verdict: Verdict) -> None:
+        outcome, record = self.outcome, verdict.record
         outcome.trials.update(str(trial.trouble) for trial in bench.done)
         outcome.sessions[f"{bench.session.client} → {bench.session.server}"] += 1
         counts = outcome.counts
@@ -315,4 +346,4 @@ class Campaign:
                 counts[f"refused: {act.name}"] += 1
         counts["kills followed by the relay's watchdog"] += bench.killed and not bench.lab.bay.watchdog_ok
         outcome.largest_lag_s = max([outcome.largest_lag_s, *(size for _, size in record.lags)])
-        outcome.violations += [(bench.session.number, violation) for violation in bench.violations]
+        outcome.violations += [(bench.session.number, violation) for violation in verdict.violations]

@@ -29,7 +29,7 @@ from heila_mosaik.bridges.iec104.client import LinkSettings, LinkState
 from heila_mosaik.bridges.ledger import Entry, State
 from heila_mosaik.bridges.safety_types import Refusal
 
-_BEAT_S, _OPEN_S, _STOP_S = 0.04, 6.0, 4.0
+_BEAT_S, _OPEN_S, _STOP_S = 0.04, 20.0, 4.0
 _WILD = (math.nan, math.inf, -math.inf, 1e300, -1e300, 0.500001, -0.500001, 0.51, -0.31, 2.0, 1e-320, -0.0)
 
 
