@@ -120,7 +120,7 @@ class _Reader:
         before = len(self.problems)
         for column in REQUIRED:
             if not self.cell(column):
-                self.wrong(column, f"{column} is missing", f"give every point a {column}")
+                self.wrong(column, f"{column} is missing", f"write the {column} of every point")
         self.fields["name"] = self.cell("name")
         self.choice("direction", Direction)
         self.choice("type", PointType)
@@ -156,7 +156,9 @@ def _check_columns(found: Iterable[str], where: str, problems: list[Problem]) ->
 
 
 def _rows_of_csv(text: str, file: str, problems: list[Problem]) -> list[_Row]:
-    reader = csv.reader(io.StringIO(text))
+    # Spreadsheets set to a language with a decimal comma separate cells with semicolons.
+    first = next((line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")), "")
+    reader = csv.reader(io.StringIO(text), delimiter=";" if ";" in first and "," not in first else ",")
     header: list[str] | None = None
     rows: list[_Row] = []
     for cells in reader:
@@ -166,6 +168,10 @@ def _rows_of_csv(text: str, file: str, problems: list[Problem]) -> list[_Row]:
         if header is None:
             header = [cell.strip() for cell in cells]
             _check_columns(header, where, problems)
+            problems.extend(
+                Problem(what=f"column '{name}' appears twice", where=where, remedy="keep one of them")
+                for name in sorted({name for name in header if header.count(name) > 1})
+            )
         elif len(cells) != len(header):
             what = f"{len(cells)} cells under {len(header)} columns"
             problems.append(Problem(what=what, where=where, remedy="quote cells that contain a comma"))

@@ -131,6 +131,8 @@ def test_settings_are_checked_all_at_once(keys, tmp_path):
     swapped = dataclasses.replace(tls(keys["ours"], "study"), key=keys["ours"] / "lab" / "tls.key")
     with pytest.raises(ProblemsError, match="cannot be used together"):
         make_client("hat", link(2404, tls=swapped), POINTS)
+    with pytest.raises(ProblemsError, match="breaker_status is stale after 10 s, interrogated every 12 s"):
+        make_client("hat", link(2404, refresh_s=12.0), POINTS)
     with pytest.raises(ProblemsError) as caught:
         make_client("c104", link(2404, t3_s=0.5, tls=tls(keys["ours"], "study")), POINTS)
     assert "use the backend hat for TLS" in str(caught.value)
@@ -258,7 +260,7 @@ def test_t2_w_and_t3_as_configured(backend):
 
     async def main():
         async with FarEnd() as far:
-            client = make_client(backend, link(far.port, refresh_s=60.0, k=6, w=4, **times), POINTS)
+            client = make_client(backend, link(far.port, refresh_s=9.0, k=6, w=4, **times), POINTS)
             await client.start()
             await until(lambda: client.state is LinkState.OPEN)
             await asyncio.sleep(times["t2_s"] + 0.7)  # start-up is acknowledged
@@ -285,7 +287,7 @@ def test_k_and_t1_as_configured(backend):
 
     async def main():
         async with FarEnd() as far:
-            given = link(far.port, refresh_s=60.0, k=3, w=2, **{**times, "t3_s": 30.0})
+            given = link(far.port, refresh_s=9.0, k=3, w=2, **{**times, "t3_s": 30.0})
             client = make_client(backend, given, POINTS)
             await client.start()
             await until(lambda: client.state is LinkState.OPEN)

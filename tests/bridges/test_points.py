@@ -92,3 +92,10 @@ def test_missing_file_and_unknown_type(tmp_path):
         load_points(tmp_path / "absent.csv")
     assert "unknown file type" in problems_of(HEAD, "list.xlsx")[0]
     assert "no points" in problems_of(HEAD)[0]
+
+
+def test_semicolons_of_a_spreadsheet_are_taken_and_a_column_twice_is_not():
+    text = (HEAD + GOOD_MONITOR).replace(",", ";")
+    assert parse_points("# exported\n" + text, "list.csv").points[0].attribute == "feeder.p_mw"
+    assert "'0,5' is not a number" in problems_of(text.replace("MW;1;", "MW;0,5;"))[0]
+    assert "column 'name' appears twice" in problems_of(HEAD.replace("unit", "name") + GOOD_MONITOR)[0]

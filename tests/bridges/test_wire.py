@@ -138,7 +138,7 @@ def test_no_malformed_frame_and_no_sequence_error(tmp_path, client_kind, server_
     async def main():
         server = ServerSettings(t3_s=1.0, t1_s=15.0)
         async with VirtualLab(POINTS, StationSettings(backend=Backend(server_kind), server=server)) as lab:
-            given = LinkSettings(host="127.0.0.1", port=lab.port, t3_s=1.0, refresh_s=30.0, reconnect_s=0.1)
+            given = LinkSettings(host="127.0.0.1", port=lab.port, t3_s=1.0, refresh_s=9.0, reconnect_s=0.1)
             async with capture(lab.ports, file):
                 await session(make_client(client_kind, given, POINTS), lab)
             return lab.ports

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from enum import StrEnum
 
@@ -72,6 +72,17 @@ def backend_problems(backend: Backend, link: LinkSettings, where: str = "link") 
     return problems
 
 
+def _freshness_problems(link: LinkSettings, points: PointList) -> Iterator[Problem]:
+    """A value that does not change is heard of at the next interrogation only: it must not go stale before."""
+    needed = {name for point in points.controlled for name in (point.breaker, point.permission, point.local)}
+    needed |= {point.feedback for point in points.controlled}
+    for point in points.monitored:
+        if point.name in needed and point.stale_after_s <= link.refresh_s:
+            what = f"{point.name} is stale after {point.stale_after_s:g} s, interrogated every {link.refresh_s:g} s"
+            remedy = "shorten refresh_s of the link or lengthen stale_after_s of the point"
+            yield Problem(what=what, where=point.where or f"point {point.name}", remedy=remedy)
+
+
 def make_client(backend: Backend | str, link: LinkSettings, points: PointList) -> Iec104Client:
     """Client for one station, over one or two paths.
 
@@ -81,7 +92,7 @@ def make_client(backend: Backend | str, link: LinkSettings, points: PointList) -
     """
     chosen = Backend(backend)
     require(chosen)
-    problems = backend_problems(chosen, link)
+    problems = [*backend_problems(chosen, link), *_freshness_problems(link, points)]
     if problems:
         raise ProblemsError(f"link to {link.host}:{link.port}", problems)
     make = _maker(chosen)

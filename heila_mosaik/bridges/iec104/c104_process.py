@@ -15,6 +15,7 @@ No postponed annotations here: c104 checks the annotations of callbacks at run t
 """
 
 import json
+import os
 import queue
 import sys
 import threading
@@ -315,10 +316,13 @@ def _wire(kind: Any, value: float) -> Any:
 
 
 def _write(out: "queue.SimpleQueue[dict[str, Any] | None]") -> None:
-    while (event := out.get()) is not None:
-        sys.stdout.write(json.dumps(event) + "\n")
-        if out.empty():
-            sys.stdout.flush()
+    try:
+        while (event := out.get()) is not None:
+            sys.stdout.write(json.dumps(event) + "\n")
+            if out.empty():
+                sys.stdout.flush()
+    except BrokenPipeError:
+        os._exit(0)  # the parent is gone: nobody is left to answer to
 
 
 def main() -> int:

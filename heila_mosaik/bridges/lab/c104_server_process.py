@@ -249,10 +249,13 @@ class Station:
 
 
 def _write(out: "queue.SimpleQueue[dict[str, Any]]") -> None:
-    while True:
-        sys.stdout.write(json.dumps(out.get()) + "\n")
-        if out.empty():
-            sys.stdout.flush()
+    try:
+        while True:
+            sys.stdout.write(json.dumps(out.get()) + "\n")
+            if out.empty():
+                sys.stdout.flush()
+    except BrokenPipeError:
+        os._exit(0)  # the parent is gone: nobody is left to answer to
 
 
 def main() -> NoReturn:
