@@ -27,7 +27,7 @@ from heila_mosaik.bridges.iec104.backends import make_client
 from heila_mosaik.bridges.iec104.bridge import Iec104Bridge
 from heila_mosaik.bridges.iec104.client import LinkSettings, LinkState
 from heila_mosaik.bridges.ledger import Entry, State
-from heila_mosaik.bridges.safety_types import Refusal
+from heila_mosaik.bridges.safety_types import Phase, Refusal
 
 _BEAT_S, _OPEN_S, _STOP_S = 0.04, 20.0, 4.0
 _WILD = (math.nan, math.inf, -math.inf, 1e300, -1e300, 0.500001, -0.500001, 0.51, -0.31, 2.0, 1e-320, -0.0)
@@ -110,9 +110,11 @@ class _Study:
         if bridge.status.emergency_stopped and draw < 0.5:
             self.note("reset")
             bridge.reset(who="operator")
-        elif draw < 0.72:
+        elif draw < 0.6 and Phase.ARMED not in bridge.status.phases.values():
+            self.arm(bridge)
+        elif draw < 0.78:
             self.request(bridge, name)
-        elif draw < 0.92:
+        elif draw < 0.93:
             self.arm(bridge)
         elif draw < 0.95:
             self.note("disarm", name)
