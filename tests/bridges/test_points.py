@@ -1,3 +1,5 @@
+import importlib.resources
+import json
 import math
 from pathlib import Path
 
@@ -5,6 +7,7 @@ import pytest
 
 from heila_mosaik.bridges.point_files import example_points, load_points, parse_points
 from heila_mosaik.bridges.points import Direction, Fallback, PointType
+from heila_mosaik.cli import main
 from heila_mosaik.domain.quantities import Quality, Quantity
 from heila_mosaik.errors import ProblemsError
 
@@ -99,3 +102,30 @@ def test_semicolons_of_a_spreadsheet_are_taken_and_a_column_twice_is_not():
     assert parse_points("# exported\n" + text, "list.csv").points[0].attribute == "feeder.p_mw"
     assert "'0,5' is not a number" in problems_of(text.replace("MW;1;", "MW;0,5;"))[0]
     assert "column 'name' appears twice" in problems_of(HEAD.replace("unit", "name") + GOOD_MONITOR)[0]
+
+
+def test_command_says_what_may_be_moved_or_everything_that_is_wrong(capsys, tmp_path):
+    def call(*arguments):
+        with pytest.raises(SystemExit) as caught:
+            main(["hil", "check", *map(str, arguments)])
+        said = capsys.readouterr()
+        return caught.value.code or 0, said.out, said.err
+
+    good = importlib.resources.files("heila_mosaik.bridges") / "data" / "com600_ref615.csv"
+    code, out, _ = call(good)
+    assert code == 0
+    for part in ("der.p_mw", "-0.5 … 0.5", "ramp_to_zero within 10 s", "open within 5 s", "in order"):
+        assert part in out
+    bad = tmp_path / "points.csv"
+    bad.write_text(HEAD + "p,monitor,0,10,measured_flot,MW,2,,,,,,,feeder.p\n")
+    code, _, err = call(bad)
+    assert code == 2
+    assert "3 problems" in err
+    assert "did you mean 'measured_float'" in err
+    code, out, _ = call(bad, "--json")
+    assert code == 2
+    assert [problem["where"] for problem in json.loads(out)["problems"]] == [
+        f"{bad}:2, column {column}" for column in ("type", "station", "attribute")
+    ]
+    assert call(good, "--json")[0] == 0
+    assert call(tmp_path / "none.csv")[0] == 2
