@@ -9,7 +9,7 @@ from pathlib import Path
 import heila_mosaik
 from heila_mosaik.bridges.audit import AuditLog
 from heila_mosaik.bridges.iec104.bridge import Iec104Bridge
-from heila_mosaik.bridges.iec104.client import Answer, LinkState, Received, StateChanged
+from heila_mosaik.bridges.iec104.client import Answer, EventsLost, LinkState, Received, StateChanged
 from heila_mosaik.bridges.iec104.events import EventQueue
 from heila_mosaik.bridges.ledger import State
 from heila_mosaik.bridges.point_files import example_points
@@ -129,6 +129,19 @@ def test_a_listener_that_raises_and_a_full_disk_stop_nothing(tmp_path):
         audit.append = healthy
 
     play(tmp_path, script, notify=bad)
+
+
+def test_lost_events_are_told_and_written_down(tmp_path):
+    told = []
+
+    async def script(link, bridge):
+        link.lost = 7
+        await until(lambda: EventsLost(count=7, total=7) in told)
+        link.lost = 10
+        await until(lambda: EventsLost(count=3, total=10) in told)
+        assert bridge.status.lost == 10
+
+    assert "7 lost" in play(tmp_path, script, notify=told.append)
 
 
 def test_only_modules_of_a_process_of_their_own_import_c104_and_nothing_imports_them():

@@ -11,7 +11,7 @@ from heila_mosaik.bridges.audit import AuditLog, verify_audit
 from heila_mosaik.bridges.iec104.backends import Backend
 from heila_mosaik.bridges.iec104.bridge import Iec104Bridge
 from heila_mosaik.bridges.iec104.c104_client import C104Client
-from heila_mosaik.bridges.iec104.client import EventsLost, LinkSettings, LinkState, Received
+from heila_mosaik.bridges.iec104.client import LinkSettings, LinkState, Received
 from heila_mosaik.bridges.iec104.hat_client import HatClient
 from heila_mosaik.bridges.lab.faults import Fault
 from heila_mosaik.bridges.lab.relay import BaySettings
@@ -282,21 +282,6 @@ def test_bridge_that_stops_lets_the_relays_watchdog_act(play):
         assert [order for order in rig.lab.orders if order[0] == BREAKER] == []
 
     play(script, bay=BaySettings(watchdog_s=0.5))
-
-
-def test_events_that_come_faster_than_they_are_taken_are_counted_and_reported(play, tmp_path):
-    async def script(rig):
-        await rig.open()
-        await rig.lab.fault(Fault.BURST, size=2000)
-        await rig.until(lambda: rig.bridge.status.lost > 0)
-        await rig.until(lambda: any(isinstance(notice, EventsLost) for notice in rig.notices))
-        # The newest values win: what is known in the end is what is.
-        await rig.until(
-            lambda: rig.bridge.readings["feeder_p"].value == pytest.approx(rig.lab.bay.measured.p_mw, rel=1e-6)
-        )
-
-    play(script, queue_size=25)
-    assert "lost" in (tmp_path / "audit.jsonl").read_text()
 
 
 def test_events_of_a_time_without_client_are_kept_and_come_with_their_own_time(play):

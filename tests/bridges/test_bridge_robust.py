@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heila_mosaik.bridges.iec104.c104_client import C104Client
-from heila_mosaik.bridges.iec104.client import LinkSettings, LinkState
+from heila_mosaik.bridges.iec104.client import LinkSettings, LinkState, Received
 from heila_mosaik.bridges.iec104.frames import decode_frame
 from heila_mosaik.bridges.iec104.hat_client import HatClient
 from heila_mosaik.bridges.iec104.hat_sequence import spread
+from heila_mosaik.bridges.lab.faults import Fault
 from heila_mosaik.bridges.lab.hat_server import data_message
 from heila_mosaik.bridges.lab.relay import BaySettings
 from heila_mosaik.bridges.lab.server import INVALID, SPONTANEOUS, Outgoing
@@ -49,7 +50,7 @@ STUDY = """
 import asyncio, sys
 from heila_mosaik.bridges.audit import AuditLog
 from heila_mosaik.bridges.iec104.bridge import Iec104Bridge
-from heila_mosaik.bridges.iec104.client import LinkSettings, LinkState
+from heila_mosaik.bridges.iec104.client import LinkSettings, LinkState, Received
 from heila_mosaik.bridges.iec104.{module} import {name}
 from heila_mosaik.bridges.point_files import example_points
 
@@ -108,6 +109,29 @@ def test_c104_process_that_dies_is_started_again_and_its_order_is_not_known():
             assert second.pid != first.pid
             await client.stop()
             assert second.returncode is not None  # nothing is left behind
+
+    quietly(main())
+
+
+def test_events_that_come_faster_than_they_are_taken_are_counted_and_the_newest_win():
+    """hat-drivers holds the station back instead (k frames); c104 takes everything, so its process has to let go."""
+
+    async def main():
+        async with VirtualLab(POINTS, StationSettings(cyclic_s=1e6)) as lab:
+            link = LinkSettings(host="127.0.0.1", port=lab.port, queue_size=25, refresh_s=1.0)
+            client, seen = C104Client(link, POINTS), 0
+            await client.start()
+            await until(lambda: client.state is LinkState.OPEN and lab.clients == 1)
+            await lab.fault(Fault.BURST, size=3000)
+            await until(lambda: client.lost > 0)
+            lab.bay.source_pu = 1.05
+            while True:
+                event = await asyncio.wait_for(client.receive(), 10.0)
+                seen += isinstance(event, Received) and event.cause == 3
+                if isinstance(event, Received) and event.point.name == "feeder_ul1" and event.wire > 12.0:
+                    break
+            assert seen < 3000
+            await client.stop()
 
     quietly(main())
 

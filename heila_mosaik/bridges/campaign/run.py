@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -153,14 +154,13 @@ class _Bench:
         match trial.trouble:
             case Trouble.KILL:
                 self.killed = True
-                os.kill(pid, signal.SIGKILL)
+                _signal(pid, signal.SIGKILL)
             case Trouble.SUSPEND:
-                os.kill(pid, signal.SIGSTOP)
-                asyncio.get_running_loop().call_later(trial.for_s, _continue, pid)
+                _signal(pid, signal.SIGSTOP)
+                asyncio.get_running_loop().call_later(trial.for_s, _signal, pid, signal.SIGCONT)
             case Trouble.KILL_BACKEND:
                 for child in _children(pid):
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(child, signal.SIGKILL)
+                    _signal(child, signal.SIGKILL)
             case Trouble.CUT:
                 self.tap.cut(trial.for_s)
             case Trouble.DELAY:
@@ -188,8 +188,7 @@ class _Bench:
         """End what is left; what should have ended by itself and did not is a leak."""
         group, end = process.pid or 0, time.monotonic() + _ORPHAN_S
         if self.result is None and not self.killed:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(group, signal.SIGKILL)
+            _signal(group, signal.SIGKILL)
         while (process.is_alive() or not group_is_empty(group)) and time.monotonic() < end:
             await asyncio.sleep(0.02)
         if process.is_alive() or not group_is_empty(group):
@@ -244,9 +243,9 @@ async def _until(at_s: float) -> None:
     await asyncio.sleep(max(at_s - time.monotonic(), 0.0))
 
 
-def _continue(pid: int) -> None:
+def _signal(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGCONT)
+        os.kill(pid, number)
 
 
 def _children(pid: int) -> list[int]:
@@ -308,6 +307,10 @@ class Campaign:
         self._active.add(bench)
         try:
             await bench.run(start)
+        except Exception as error:
+            # One session that cannot be run must not hide what the others find.
+            bench.violations.append(Violation(rule="campaign", at_s=time.monotonic(), what=f"{error!r}"))
+            (bench.folder / "traceback.txt").write_text(traceback.format_exc())
         finally:
             self._active.discard(bench)
             gate.release()

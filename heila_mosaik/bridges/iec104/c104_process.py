@@ -232,15 +232,28 @@ class Link:
             point.value = _wire(point.type, request["value"])
             if point.command_mode == c104.CommandMode.SELECT_AND_EXECUTE:
                 return self._select_and_operate(point, request, answers)
-            if _late(request):
-                return _LATE
-            self._transmit(point)
-            return self._judge(self._first(answers, (ACTIVATION_CONFIRMATION,)))
+            self._operated.discard(place)
+            self._transmit(point, request)
+            answer = self._first(answers, (ACTIVATION_CONFIRMATION,))
+            if answer is None and place not in self._operated:
+                return (False, "not sent: c104 did not take it")
+            return self._judge(answer)
 
-    def _transmit(self, point: Any) -> threading.Thread:
-        thread = threading.Thread(target=point.transmit, kwargs={"cause": c104.Cot.ACTIVATION}, daemon=True)
+    def _transmit(self, point: Any, request: dict[str, Any]) -> threading.Thread:
+        thread = threading.Thread(target=self._transmit_when_free, args=(point, request), daemon=True)
         thread.start()
         return thread
+
+    def _transmit_when_free(self, point: Any, request: dict[str, Any]) -> None:
+        """Transmit once; c104 refuses while it waits for an answer to the point's last order that it has missed."""
+        end = time.monotonic() + 0.5 * self._settings["answer_s"]
+        while time.monotonic() < end and not _late(request):
+            try:
+                point.transmit(cause=c104.Cot.ACTIVATION)
+            except RuntimeError:
+                time.sleep(0.002)
+            else:
+                return
 
     def _select_and_operate(
         self, point: Any, request: dict[str, Any], answers: "queue.SimpleQueue[dict[str, Any]]"
@@ -252,7 +265,7 @@ class Link:
             if _late(request):
                 return _LATE
             self._operated.discard(place)
-            sent, selected = self._transmit(point), False
+            sent, selected = self._transmit(point, request), False
             while (sent.is_alive() or place in self._operated) and time.monotonic() < end:
                 answer = self._next(answers)
                 if answer is None:
