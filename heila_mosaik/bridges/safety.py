@@ -137,7 +137,8 @@ class SafetyMachine:
         if point.type.is_setpoint:
             # Where the equipment stands is not known any more: the ramp starts again from the read-back.
             again, control.written, control.target = True, math.nan, None
-        failed = control.cause == "fallback" and control.phase is Phase.DISARMED
+        # Only a fallback is tried again: a request refused after disarming must not become one.
+        failed = control.kind is Kind.FALLBACK and control.phase is Phase.DISARMED
         if failed and again and not late and point.fallback is not Fallback.HOLD:
             control.phase = Phase.RELEASING
 
@@ -155,7 +156,7 @@ class SafetyMachine:
         )
 
     def _write(self, control: Control, value: float, kind: Kind) -> None:
-        control.written, control.written_at_s = value, self._now
+        control.written, control.written_at_s, control.kind = value, self._now, kind
         self._writes.append(Write(at_s=self._now, name=control.point.name, value=value, kind=kind, cause=control.cause))
 
     def _good(self, name: str) -> float | None:
@@ -214,7 +215,8 @@ class SafetyMachine:
         ramps = fallback is Fallback.RAMP_TO_ZERO and control.written not in (None, 0.0)
         control.phase = Phase.RELEASING if opens or ramps else Phase.DISARMED
         control.released_at_s = self._now
-        control.cause = "fallback"
+        if control.phase is Phase.RELEASING:
+            control.cause = "fallback"
         control.at_once = ramps and lost and self._breaker_opens(control.point)
         if control.phase is Phase.RELEASING:
             self._fall_back(control)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from heila_mosaik.bridges.points import Point
-from heila_mosaik.bridges.safety_types import Phase
+from heila_mosaik.bridges.safety_types import Kind, Phase
 
 
 @dataclass(slots=True)
@@ -23,5 +23,6 @@ class Control:
     cause: str = ""
     released_at_s: float = -math.inf
     fell_back_at_s: float = -math.inf
+    kind: Kind | None = None
     busy: bool = False
     at_once: bool = False

@@ -10,6 +10,7 @@ from heila_mosaik.bridges.point_files import example_points
 from heila_mosaik.bridges.points import Fallback, PointList
 from heila_mosaik.bridges.safety import SafetyMachine
 from heila_mosaik.bridges.safety_types import (
+    Answered,
     Arm,
     Disarm,
     EmergencyStop,
@@ -209,6 +210,30 @@ def test_a_set_point_whose_breaker_stays_ramps():
     assert len(fallback) > 10
     assert fallback == sorted(fallback, reverse=True)
     assert fallback[-1] == 0.0
+
+
+@pytest.mark.parametrize("positive", [False, None])
+def test_a_request_refused_after_disarming_opens_nothing(positive):
+    """Found by ``heila bench hil-faults``: the breaker opened although its arming had only been ended."""
+    machine = ready()
+    assert ask(machine, CB, 0.0).writes
+    machine.hold(CB)
+    machine.handle(Disarm(at_s=0.6))
+    assert machine.phase(CB) is Phase.DISARMED
+    machine.handle(Answered(at_s=0.7, name=CB, positive=positive))
+    assert machine.phase(CB) is Phase.DISARMED
+    assert not machine.handle(Tick(at_s=0.8)).writes
+
+
+def test_a_refused_fallback_is_sent_again_within_its_time():
+    machine = ready(arm=(CB,))
+    (opening,) = machine.handle(Tick(at_s=4.0)).writes
+    assert opening.kind is Kind.FALLBACK
+    machine.hold(CB)
+    machine.handle(Answered(at_s=4.1, name=CB, positive=False))
+    assert machine.phase(CB) is Phase.RELEASING
+    again = [write for step in range(12) for write in machine.handle(Tick(at_s=4.2 + step * 0.1)).writes]
+    assert [(write.name, write.value, write.kind) for write in again] == [(CB, 0.0, Kind.FALLBACK)]
 
 
 def test_expired_arming_ramps_down_but_keeps_the_breaker():

@@ -99,9 +99,15 @@ class Tap:
         pair: tuple[asyncio.StreamWriter, asyncio.StreamWriter],
     ) -> None:
         writer, far_writer = pair
+        outward, inward = asyncio.Queue[bytes](), asyncio.Queue[bytes]()
         jobs = [
-            asyncio.create_task(self._pump(reader, far_writer, outward=True)),
-            asyncio.create_task(self._pump(far_reader, writer, outward=False)),
+            asyncio.create_task(job)
+            for job in (
+                self._read(reader, outward, self._note_order),
+                self._read(far_reader, inward, None),
+                self._write(outward, far_writer, None),
+                self._write(inward, writer, self._note_values),
+            )
         ]
         try:
             await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
@@ -110,19 +116,30 @@ class Tap:
                 job.cancel()
             await asyncio.gather(*jobs, return_exceptions=True)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, outward: bool) -> None:
+    async def _read(
+        self, reader: asyncio.StreamReader, queue: asyncio.Queue[bytes], note: Callable[[bytes], None] | None
+    ) -> None:
+        """Take frames as they come, also while they are held back: what is noted must not wait."""
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = await reader.readexactly(2)
                 if head[0] != _START:
                     return
                 frame = head + await reader.readexactly(head[1])
-                if outward:
-                    self._note_order(frame)
+                if note is not None:
+                    note(frame)
+                queue.put_nowait(frame)
+
+    async def _write(
+        self, queue: asyncio.Queue[bytes], writer: asyncio.StreamWriter, note: Callable[[bytes], None] | None
+    ) -> None:
+        with contextlib.suppress(ConnectionError):
+            while True:
+                frame = await queue.get()
                 while (wait := self._held_until - time.monotonic()) > 0.0:
                     await asyncio.sleep(wait)
-                if not outward:
-                    self._note_values(frame)
+                if note is not None:
+                    note(frame)
                     if self._garbage:
                         writer.write(self._garbage.pop(0))
                 writer.write(frame)

@@ -16,7 +16,7 @@ from heila_mosaik.bridges.points import PointList
 
 _LOG = logging.getLogger(__name__)
 _PROCESS = "heila_mosaik.bridges.lab.c104_server_process"
-_BATCH, _LINE, _GRACE_S, _START_S = 200, 1 << 20, 3.0, 15.0
+_BATCH, _LINE, _GRACE_S, _CUT_S, _START_S = 200, 1 << 20, 3.0, 3.0, 30.0
 
 
 def _free_port(host: str) -> int:
@@ -49,6 +49,7 @@ class C104Server:
         self._ready = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._listening: set[int] = set()
         self._clients = 0
         self._refused = 0
         self._told: dict[str, asyncio.Event] = {}
@@ -73,19 +74,35 @@ class C104Server:
         if self._process is None:
             await self._start()
         self._flush()
-        await self._ask({"do": "listen", "path": path}, f"listening {path}")
+        await self._ask({"do": "listen", "path": path}, f"listening {path}", _START_S)
+        self._listening.add(path)
 
     async def cut(self, path: int) -> None:
         """Cut the connections of a path and refuse new ones."""
-        if self._process is not None:
-            await self._ask({"do": "cut", "path": path}, f"cut {path}")
+        self._listening.discard(path)
+        if self._process is None:
+            return
+        try:
+            await self._ask({"do": "cut", "path": path}, f"cut {path}", _CUT_S)
+        except TimeoutError:
+            # c104 can hang in stopping while a callback runs: ending its process cuts as well.
+            _LOG.warning("c104 server did not stop within %s s: its process is started again", _CUT_S)
+            await self._end()
+            for other in sorted(self._listening):
+                await self.listen(other)
 
     async def close(self) -> None:
+        """End."""
+        await self._end()
+
+    async def _end(self) -> None:
         """End the process: by the end of its input, then by force."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         process, self._process = self._process, None
+        self._clients = 0
+        self._present.clear()
         if process is None or process.stdin is None:
             return
         process.stdin.close()
@@ -130,11 +147,11 @@ class C104Server:
         )
         self._tasks = [asyncio.create_task(job) for job in (self._read(), self._pump())]
 
-    async def _ask(self, request: dict[str, Any], answer: str) -> None:
+    async def _ask(self, request: dict[str, Any], answer: str, limit_s: float) -> None:
         event = self._told.setdefault(answer, asyncio.Event())
         event.clear()
         self._write(request)
-        async with asyncio.timeout(_START_S):
+        async with asyncio.timeout(limit_s):
             await event.wait()
 
     def _write(self, line: Mapping[str, Any]) -> None:
