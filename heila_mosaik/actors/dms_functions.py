@@ -161,10 +161,13 @@ class Functions:
         """Positions of own devices that serve an expected state best."""
         return self.volt_var.helped(p_mw, q_mvar, limits) if self.volt_var is not None else {}
 
-    def actions(self, p_mw: FloatArray) -> tuple[Action, ...]:
-        """Own means as actions beside the offers, for the expected consumption of every injection. [MW] (n,)"""
+    def actions(self, p_mw: FloatArray, *, reactive: bool) -> tuple[Action, ...]:
+        """Own means as actions beside the offers, for the expected consumption of every injection. [MW] (n,)
+
+        Reactive set points serve losses and voltages; what they do for currents is not counted on.
+        """
         found: tuple[Action, ...] = ()
-        if self.volt_var is not None:
+        if self.volt_var is not None and reactive:
             found += self.volt_var.reactive_actions(self.volt_var.generation(p_mw))
         if self.curtailment is not None:
             found += self.curtailment.actions(p_mw)

@@ -16,7 +16,14 @@ from heila_mosaik.domain.congestion import Action, Limits, PurchaseInterval, opt
 from heila_mosaik.domain.congestion.purchase import free, widened
 from heila_mosaik.domain.estimation import Estimator
 from heila_mosaik.domain.forecast import Detection, Knowledge, detect, needs_of
-from heila_mosaik.domain.information import Bid, FlexibilityRequest, OfferList, ReserveNotification, Session
+from heila_mosaik.domain.information import (
+    Bid,
+    CongestionKind,
+    FlexibilityRequest,
+    OfferList,
+    ReserveNotification,
+    Session,
+)
 from heila_mosaik.domain.market.calendar import MarketCalendar, MarketEvent
 from heila_mosaik.domain.positions import placed
 from heila_mosaik.domain.quantities import FloatArray
@@ -30,8 +37,11 @@ class Own(Protocol):
         """Positions of own devices that serve an expected state best."""
         ...
 
-    def actions(self, p_mw: FloatArray) -> tuple[Action, ...]:
-        """Own means beside the offers, for the expected consumption of every injection. [MW] (n,)"""
+    def actions(self, p_mw: FloatArray, *, reactive: bool) -> tuple[Action, ...]:
+        """Own means beside the offers, for the expected consumption of every injection. [MW] (n,)
+
+        ``reactive``: with the reactive power of inverters, which serves voltages and is not counted on for currents.
+        """
         ...
 
 
@@ -138,11 +148,13 @@ class MarketDesk:
                 for reserve in reserves
                 if reserve.start <= start < reserve.stop and reserve.location in places
             )
+            here = [item for item in found.congestions if item.first <= row < item.first + item.count]
             positions: dict[str, float] = {}
             means: tuple[Action, ...] = ()
             if self.own is not None:
                 positions = self.own.positions(p, q, found.limits[row])
-                means = self.own.actions(expected_mw[row])
+                voltage_only = all(item.kind != CongestionKind.CURRENT for item in here)
+                means = self.own.actions(expected_mw[row], reactive=voltage_only)
             if own or self.own is not None:
                 cases = found.contingencies[row]
                 with placed(engine, positions, (case.engine for case in cases)):
@@ -154,7 +166,7 @@ class MarketDesk:
                 bus = [action.bus for action in own]
                 p = p + np.bincount(bus, weights=answer.p_mw[: len(own)], minlength=len(p))
                 q = q + np.bincount(bus, weights=answer.q_mvar[: len(own)], minlength=len(q))
-            excess = max(item.excess for item in found.congestions if item.first <= row < item.first + item.count)
+            excess = max(item.excess for item in here)
             interval = PurchaseInterval(
                 start=start,
                 hours=grid.hours,
