@@ -198,6 +198,7 @@ def _wire(world: Any, parts: Parts) -> None:
     profiles, gear, resources, meters = _field(world, parts)
     grid = world.start("Grid", step_size=parts.step_s, start=parts.start).Grid(
         net=parts.net,
+        engine=parts.engine,
         on_divergence=parts.on_divergence,
         failed_folder=parts.failed,
         breakers=parts.terminals.breakers,

@@ -30,3 +30,16 @@ def test_a_shelf_gives_copies(make_scenario):
     one.net.net.line["max_i_ka"] = 0.0
     assert one.engine is not other.engine
     assert other.net.net.line["max_i_ka"].min() > 0.0
+
+
+def test_a_warm_run_compiles_nothing(tmp_path, make_scenario, monkeypatch):
+    from heila_mosaik.gridmodel.engine import CompiledGrid
+
+    scenario, shelf = make_scenario(duration_h=1), Shelf()
+    shelf.grid(scenario)
+
+    def compiled(*_given):
+        raise AssertionError("compiled again")
+
+    monkeypatch.setattr(CompiledGrid, "__init__", compiled)
+    run_scenario(scenario, tmp_path / "run", shelf=shelf)
