@@ -20,7 +20,7 @@ from heila_mosaik.actors.dms_voltvar import VoltVar, VoltVarSettings
 from heila_mosaik.domain.congestion import Action, Limits, Redispatch
 from heila_mosaik.domain.estimation import Estimate, Estimator
 from heila_mosaik.domain.estimation.prior import Prior
-from heila_mosaik.domain.forecast import Knowledge, Nowcast
+from heila_mosaik.domain.forecast import Knowledge
 from heila_mosaik.domain.information import ActivationRefusal, OfferList, ReserveNotification, Session
 from heila_mosaik.domain.market.calendar import MarketCalendar
 from heila_mosaik.domain.quantities import FloatArray
@@ -73,7 +73,7 @@ class Functions:
     ) -> None:
         self.chosen, self.control, self.desk = chosen, control, desk
         self._deviation: Deviation = None
-        self._nowcast, self._own = Nowcast(knowledge), len(knowledge.injections.names)
+        self._knowledge, self._own = knowledge, len(knowledge.injections.names)
         self.volt_var: VoltVar | None = None
         self.curtailment: Curtailment | None = None
         self.peak: Peak | None = None
@@ -139,7 +139,7 @@ class Functions:
 
         A microgrid's deviation from its plan is not persistence: it will follow its next plan.
         """
-        p, q = self._nowcast.expected(now)
+        p, q = self._knowledge.expected(now)
         own = self._own
         found = (
             np.append(estimate.p_mw[:own] - p[:own], np.zeros(len(p) - own)),

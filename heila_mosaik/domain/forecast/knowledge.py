@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +14,9 @@ from heila_mosaik.domain.forecast.injections import ErrorModel, InjectionForecas
 from heila_mosaik.domain.information import OperationPlan
 from heila_mosaik.domain.quantities import FloatArray, IntArray
 from heila_mosaik.domain.timegrid import TimeGrid
+
+_REMEMBERED = 8
+"""Moments whose expectation is kept: now and those that set points decided now take effect."""
 
 
 class InjectionProfile(Protocol):
@@ -69,6 +72,7 @@ class Knowledge:
     disconnected: set[str] = field(default_factory=set)
     _plans: dict[str, OperationPlan] = field(default_factory=dict)
     _chunk: tuple[TimeGrid, FloatArray, FloatArray] | None = None
+    _expected: dict[tuple[object, ...], tuple[FloatArray, FloatArray]] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -90,6 +94,7 @@ class Knowledge:
         known = self._plans.get(plan.subject)
         if plan.subject in self.locations and (known is None or plan.issued_at >= known.issued_at):
             self._plans[plan.subject] = plan
+            self._expected.clear()
         return plan.subject in self.locations
 
     def planned(self, location: str, moment: datetime) -> tuple[float, float]:
@@ -100,23 +105,49 @@ class Knowledge:
         position = plan.profile.grid.position(moment)
         return plan.profile.p_mw[position], plan.profile.q_mvar[position]
 
+    def expected(self, moment: datetime) -> tuple[FloatArray, FloatArray]:
+        """Forecast and plans of every column at one moment. [MW] (n,), [MVar] (n,)
+
+        The forecast's values hold at the starts of its intervals; between them it is read linearly, as a control
+        centre reads a quarter-hourly schedule.
+        """
+        key = (moment, *sorted(self.disconnected))
+        found = self._expected.get(key)
+        if found is None:
+            grid, p, q = self._covering(moment)
+            row = grid.position(moment)
+            share = (moment - grid.at(row)).total_seconds() / grid.step_s
+            plans = np.array([self.planned(name, moment) for name in self.locations]).reshape(-1, 2)
+            own_p, own_q = (1.0 - share) * p[row] + share * p[row + 1], (1.0 - share) * q[row] + share * q[row + 1]
+            found = np.concatenate((own_p, plans[:, 0])), np.concatenate((own_q, plans[:, 1]))
+            off = self._off()
+            for powers in found:
+                powers[off] = 0.0
+            if len(self._expected) >= _REMEMBERED:
+                self._expected.clear()
+            self._expected[key] = found
+        return found[0].copy(), found[1].copy()
+
+    def _covering(self, moment: datetime) -> tuple[TimeGrid, FloatArray, FloatArray]:
+        """Chunk of the forecast that holds ``moment``, with one row more than it has intervals."""
+        if self._chunk is None or moment not in self._chunk[0]:
+            midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+            passed = int((moment - midnight).total_seconds() // self.step_s) * self.step_s
+            count = max(self.chunk_s // self.step_s, 1)
+            grid = TimeGrid(start=midnight + timedelta(seconds=passed), step_s=self.step_s, count=count)
+            self._chunk = (grid, *self.injections.profile(replace(grid, count=count + 1)))
+        return self._chunk
+
     def prior(self, now: datetime, adjustments: Mapping[str, tuple[float, float]]) -> Prior:
         """Pseudo-measurements for the estimator at ``now``, activations in force included."""
-        if self._chunk is None or now not in self._chunk[0]:
-            start = now.replace(minute=now.minute - now.minute % 15, second=0, microsecond=0)
-            grid = TimeGrid(start=start, step_s=self.step_s, count=max(self.chunk_s // self.step_s, 1))
-            self._chunk = (grid, *self.injections.profile(grid))
-        grid, p_all, q_all = self._chunk
-        row = grid.position(now)
-        place = [self.planned(name, now) for name in self.locations]
-        extra = [adjustments.get(name, (0.0, 0.0)) for name in self.locations]
-        p = np.concatenate((p_all[row], [plan[0] + more[0] for plan, more in zip(place, extra, strict=True)]))
-        q = np.concatenate((q_all[row], [plan[1] + more[1] for plan, more in zip(place, extra, strict=True)]))
-        off = self._off()
-        p[off], q[off] = 0.0, 0.0
+        p, q = self.expected(now)
+        own = len(self.injections.names)
+        extra = np.array([adjustments.get(name, (0.0, 0.0)) for name in self.locations]).reshape(-1, 2)
+        p[own:] += extra[:, 0]
+        q[own:] += extra[:, 1]
         # whether an activation is followed, or has just ended, is not known before it is measured
         unsure = np.zeros((2, len(p)))
-        unsure[:, len(self.injections.names) :] = np.abs(np.array(extra).reshape(-1, 2).T)
+        unsure[:, own:] = np.abs(extra.T)
         return Prior(
             names=self.names,
             bus=self.bus,

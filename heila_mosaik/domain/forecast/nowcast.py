@@ -9,30 +9,21 @@ lead is the error itself).
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-
-import numpy as np
+from datetime import datetime
 
 from heila_mosaik.domain.forecast.knowledge import Knowledge
 from heila_mosaik.domain.quantities import FloatArray
-from heila_mosaik.domain.timegrid import TimeGrid
 
 
 class Nowcast:
     """Carries powers ahead.
 
-    The forecast's values hold at the starts of its intervals; between them it is read linearly, as a control centre
-    reads a quarter-hourly schedule.
-
     Args:
         knowledge: Forecast of the injections and plans of the microgrids.
-        step_s: Interval of the forecast that is read. [s]
-        chunk_s: The forecast is read in chunks of this length. [s]
     """
 
-    def __init__(self, knowledge: Knowledge, step_s: int = 900, chunk_s: int = 6 * 3600) -> None:
-        self.knowledge, self.step_s, self.chunk_s = knowledge, step_s, chunk_s
-        self._chunk: tuple[TimeGrid, FloatArray, FloatArray] | None = None
+    def __init__(self, knowledge: Knowledge) -> None:
+        self.knowledge = knowledge
 
     def ahead(
         self, now: datetime, effect: datetime, p_mw: FloatArray, q_mvar: FloatArray
@@ -47,31 +38,6 @@ class Nowcast:
         """
         if effect <= now:
             return p_mw, q_mvar
-        p_now, q_now = self.expected(now)
-        p_then, q_then = self.expected(effect)
+        p_now, q_now = self.knowledge.expected(now)
+        p_then, q_then = self.knowledge.expected(effect)
         return p_mw + (p_then - p_now), q_mvar + (q_then - q_now)
-
-    def expected(self, moment: datetime) -> tuple[FloatArray, FloatArray]:
-        """Forecast and plans at one moment. [MW] (n,), [MVar] (n,)"""
-        grid, p, q = self._covering(moment)
-        place = (moment - grid.start).total_seconds() / self.step_s
-        row = int(place)
-        share = place - row
-        plans = [self.knowledge.planned(name, moment) for name in self.knowledge.locations]
-        own_p = p[row] * (1.0 - share) + p[row + 1] * share
-        own_q = q[row] * (1.0 - share) + q[row + 1] * share
-        return np.append(own_p, [plan[0] for plan in plans]), np.append(own_q, [plan[1] for plan in plans])
-
-    def _covering(self, moment: datetime) -> tuple[TimeGrid, FloatArray, FloatArray]:
-        """Chunk of the forecast with ``moment`` before its last row."""
-        kept = self._chunk
-        if kept is None or not 0 <= kept[0].position(moment) < kept[0].count - 1:
-            midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-            passed = int((moment - midnight).total_seconds() // self.step_s) * self.step_s
-            grid = TimeGrid(
-                start=midnight + timedelta(seconds=passed),
-                step_s=self.step_s,
-                count=max(self.chunk_s // self.step_s, 1) + 1,
-            )
-            kept = self._chunk = (grid, *self.knowledge.injections.profile(grid))
-        return kept
