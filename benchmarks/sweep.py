@@ -5,8 +5,8 @@ recorded, key figures computed.  The bare loop makes some of them one after the 
 sweep makes all of them on ``--jobs`` worker processes.  Workers are started before the clock; what they cost is told.
 
 Other load on the machine falls on both, so the figures to keep are ratios: ``busy`` is the share of the workers' time
-spent in runs (the rest is the sweep's machinery and idle ends), ``startup`` the share of a warm run before its first
-step, and ``efficiency`` the speed of the sweep against as many bare loops as there are workers.
+spent in runs (the rest is the sweep's machinery and idle ends), ``startup`` the share of a warm run before mosaik
+begins to step, and ``efficiency`` the speed of the sweep against as many bare loops as there are workers.
 
 Run ``python -m benchmarks.sweep [--json] [--runs 24] [--jobs 2] [--hours 6] [--step 60] [--peer-steps 60]``.
 """
@@ -19,12 +19,12 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
+import mosaik
 import pandas as pd
 
 from benchmarks.grid_step import PEER_STEPS, STEPS_PER_DAY, peer_day_seconds
@@ -35,7 +35,7 @@ from heila_mosaik.study.sweep.work import equip, run_job
 
 SCENARIO = Path(__file__).resolve().parents[1] / "scenarios" / "congestion_day.yaml"
 EFFICIENCY, OVERHEAD, STARTUP = 0.9, 0.05, 0.01
-_BARE = 3
+_BARE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class Result:
         busy: Share of the workers' time spent in runs. [1]
         overhead: Time of machinery and idle ends by time in runs. [1]
         efficiency: Bare time of all runs by workers' time of the sweep. [1]
-        startup_ms: Median time of a warm run before its first step. [ms]
+        startup_ms: Median time of a warm run before mosaik begins to step. [ms]
         startup_share: The same by the whole run. [1]
         runs_per_hour: Pace of the sweep.
         peer_runs_per_hour: As long a day of mosaik-pandapower-2, bare grid, on as many processes.
@@ -93,32 +93,22 @@ def _bare(plan: Plan, out: Path) -> list[float]:
 
 
 def _startup(plan: Plan) -> tuple[float, float]:
-    """Median time before the first step of warm runs, and their median length. [s], [s]"""
+    """Median time of warm runs until mosaik begins to step, and their median length. [s], [s]"""
     starts, wholes = [], []
+    begin = mosaik.World.run
     for run in plan.runs[:_BARE]:
         marks: list[float] = []
-        with tempfile.TemporaryDirectory() as place:
+
+        def noted(*given: Any, marks: list[float] = marks, **named: Any) -> Any:
+            marks.append(time.perf_counter())
+            return begin(*given, **named)
+
+        with tempfile.TemporaryDirectory() as place, mock.patch.object(mosaik.World, "run", noted):
             before = time.perf_counter()
-            run_scenario(
-                run.scenario,
-                Path(place) / "run",
-                baseline=False,
-                progress=lambda _told, marks=marks: marks.append(time.perf_counter()),
-                shelf=plan.shelf,
-                with_net=False,
-            )
+            run_scenario(run.scenario, Path(place) / "run", baseline=False, shelf=plan.shelf, with_net=False)
             wholes.append(time.perf_counter() - before)
-        # The first mark is the begin of the build, the second the end of the first step: take one step off.
-        step = statistics.median(later - earlier for earlier, later in pairwise(marks[1:]))
-        starts.append(marks[1] - before - step)
+        starts.append(marks[0] - before)
     return statistics.median(starts), statistics.median(wholes)
-
-
-@contextmanager
-def _timed(into: list[float]) -> Iterator[None]:
-    before = time.perf_counter()
-    yield
-    into.append(time.perf_counter() - before)
 
 
 def measure(runs: int, jobs: int, hours: float, step_s: int, peer_steps: int) -> Result:

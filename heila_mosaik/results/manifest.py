@@ -9,6 +9,7 @@ import platform
 import socket
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Self
@@ -70,7 +71,7 @@ class Manifest:
             started_at=datetime.now(UTC).isoformat(timespec="seconds"),
             host=socket.gethostname(),
             pid=os.getpid(),
-            versions=_versions(),
+            versions=dict(_versions()),
             provenance=provenance,
         )
 
@@ -130,6 +131,7 @@ def checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@lru_cache(maxsize=1)
 def _versions() -> dict[str, str]:
     found = {"heila-mosaik": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
