@@ -4,7 +4,9 @@ Our side is ``scenarios/congestion_day.yaml`` as it stands: market, state estima
 verification, settlement and every table recorded to disk.  Not in the time: building the study (reading the grid and
 its profiles, compiling), the baseline run and the report.  The peer's side is a power flow per step of the same grid
 without microgrids, from profiles to every appliance to every bus voltage and line loading, and nothing else; fewer
-steps are run and scaled to as many as ours.  Both sides are warmed up first.
+steps are run, half of them before and half after ours, and scaled to as many as ours.  Both sides are warmed up first.
+Both are single-threaded; beside the wall-clock ratio stands that of processor time, which other load on the machine
+disturbs less, and which decides.
 
 Run ``python -m benchmarks.congestion_day [--json] [--steps 480] [--peer-steps 60]``; without ``--steps`` the whole
 scenario runs.
@@ -21,7 +23,8 @@ import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.grid_step import PEER_STEPS, STEPS_PER_DAY, peer_day_seconds
+from benchmarks.grid_step import PEER_STEPS, make_day, run_peer
+from heila_mosaik.gridmodel.diagnosis import load_net
 from heila_mosaik.study.loader import load_scenario
 from heila_mosaik.study.progress import Progress
 from heila_mosaik.study.run import run_scenario
@@ -30,6 +33,7 @@ from heila_mosaik.study.schema import Scenario
 SCENARIO = "scenarios/congestion_day.yaml"
 TARGET = 5.0
 _WARM_UP_H = 1.0
+_FEW = 2
 
 
 @dataclass(slots=True)
@@ -40,6 +44,8 @@ class Watch:
     last: float = 0.0
     longest: float = 0.0
     steps: int = 0
+    first_cpu: float = 0.0
+    last_cpu: float = 0.0
 
     def __call__(self, progress: Progress) -> None:
         """Take the time of a step."""
@@ -49,8 +55,8 @@ class Watch:
         if self.steps:
             self.longest = max(self.longest, now - self.last)
         else:
-            self.first = now
-        self.last, self.steps = now, self.steps + 1
+            self.first, self.first_cpu = now, time.process_time()
+        self.last, self.last_cpu, self.steps = now, time.process_time(), self.steps + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +72,8 @@ class Result:
         peer_steps: Steps the peer ran.
         peer_s: Peer, scaled to our steps. [s]
         peer_step_ms: Mean of the peer's step. [ms]
-        ratio: Peer by ours.
+        ratio: Peer by ours, wall clock.
+        cpu_ratio: Peer by ours, processor time.
         target: Wanted ratio.
     """
 
@@ -79,6 +86,7 @@ class Result:
     peer_s: float
     peer_step_ms: float
     ratio: float
+    cpu_ratio: float
     target: float
 
 
@@ -88,6 +96,19 @@ def _run(scenario: Scenario) -> tuple[float, Watch]:
     with tempfile.TemporaryDirectory() as place:
         run_scenario(scenario, Path(place) / "run", baseline=False, progress=watch)
     return watch.first - before, watch
+
+
+def _peer_step(net: Path, steps: int) -> tuple[float, float]:
+    """Wall-clock and processor time of one step of the peer. [s], [s]"""
+    day = make_day(load_net(net))
+    run_peer(day, _FEW)
+    first = time.process_time()
+    run_peer(day, _FEW)
+    second = time.process_time()
+    wall_s = run_peer(day, steps)[0]
+    # what both runs spend on building their world cancels out
+    cpu_s = (time.process_time() - second) - (second - first)
+    return wall_s / steps, cpu_s / (steps - _FEW)
 
 
 def measure(path: str, steps: int | None, peer_steps: int) -> Result:
@@ -102,10 +123,14 @@ def measure(path: str, steps: int | None, peer_steps: int) -> Result:
     if steps is not None:
         scenario = scenario.model_copy(update={"duration_h": steps * scenario.step_s / 3600.0, "stop": None})
     _run(scenario.model_copy(update={"duration_h": _WARM_UP_H, "stop": None}))
+    net = scenario.grid_folder() / "net.json"
+    before = _peer_step(net, peer_steps // 2)
     build_s, watch = _run(scenario)
+    after = _peer_step(net, peer_steps - peer_steps // 2)
     # The watch sees the ends of the steps: the first step's own time is missing and counted as a mean one.
     step_s = (watch.last - watch.first) / (watch.steps - 1)
-    peer_step_s = peer_day_seconds(scenario.grid_folder() / "net.json", peer_steps) / STEPS_PER_DAY
+    step_cpu_s = (watch.last_cpu - watch.first_cpu) / (watch.steps - 1)
+    peer_step_s, peer_cpu_s = 0.5 * (before[0] + after[0]), 0.5 * (before[1] + after[1])
     return Result(
         steps=watch.steps,
         build_s=build_s,
@@ -116,6 +141,7 @@ def measure(path: str, steps: int | None, peer_steps: int) -> Result:
         peer_s=peer_step_s * watch.steps,
         peer_step_ms=1e3 * peer_step_s,
         ratio=peer_step_s / step_s,
+        cpu_ratio=peer_cpu_s / step_cpu_s,
         target=TARGET,
     )
 
@@ -132,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--steps must be at least 2")
     warnings.simplefilter("ignore")
     found = measure(options.scenario, options.steps, options.peer_steps)
-    met = found.ratio >= TARGET
+    met = found.cpu_ratio >= TARGET
     if options.json:
         print(json.dumps({**asdict(found), "met": met}, indent=2))
     else:
@@ -142,7 +168,8 @@ def main(arguments: list[str] | None = None) -> int:
             f"{found.longest_ms:.0f} ms; build {found.build_s:.1f} s not counted\n"
             f"  mosaik-pandapower-2  {found.peer_s:8.2f} s  {found.peer_step_ms:7.2f} ms a step, bare grid "
             f"({found.peer_steps} steps run, scaled)\n"
-            f"  ratio {found.ratio:.1f} x (target {TARGET:.0f} x: {'met' if met else 'MISSED'})"
+            f"  ratio {found.cpu_ratio:.1f} x by processor time (target {TARGET:.0f} x: {'met' if met else 'MISSED'}), "
+            f"{found.ratio:.1f} x by wall clock"
         )
     return 0 if met else 1
 

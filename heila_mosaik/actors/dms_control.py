@@ -119,9 +119,10 @@ class Controller:
         own = last_resort.actions(p) if last_resort is not None else ()
         if not self.active and not (last_resort is not None and last_resort.active):
             network = self.estimator.engine.network
-            coming = self._coming(estimate, p_bus, q_bus)
-            means = bool(ready or own)
-            if not means or not (violations(coming, network, self.kept) or self.security.broken(p_bus, q_bus, out)):
+            if not (ready or own) or not (
+                violations(self._coming(estimate, p_bus, q_bus), network, self.kept)
+                or self.security.broken(p_bus, q_bus, out)
+            ):
                 broken = violations(estimate.state, network, self.limits)
                 self._note(out, f"no reserve can be called; worst {broken[0]}" if broken else "")
                 return None

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -200,7 +201,7 @@ class RunStore:
 
     def message(self, message: Message, *, delivered_at: datetime | None, status: str = "delivered") -> None:
         """Record a message; ``delivered_at`` is ``None`` when it was lost."""
-        body = json.dumps(to_json_dict(message.body), separators=(",", ":"), ensure_ascii=False)
+        body = orjson.dumps(to_json_dict(message.body)).decode()
         kind = type(message.body).__name__
         self._messages.append(
             (message.id, message.sender, message.receiver, kind, message.sent_at, delivered_at, status, body)
@@ -208,7 +209,7 @@ class RunStore:
 
     def record(self, record: Record) -> None:
         """Record a decision or figure of an actor."""
-        values = json.dumps(dict(sorted(record.values.items())), separators=(",", ":"), ensure_ascii=False)
+        values = orjson.dumps(dict(sorted(record.values.items())), option=orjson.OPT_SERIALIZE_NUMPY).decode()
         self._records.append((record.at, record.actor, record.event, record.detail, values))
 
     def log(self, event: str, **values: float | str | bool | None) -> None:
