@@ -315,6 +315,8 @@ moves = st.one_of(
     st.tuples(st.just("link"), st.booleans()),
     st.tuples(st.just("arm"), st.lists(names, min_size=1, max_size=3), st.floats(-1.0, 20.0)),
     st.tuples(st.just("disarm"), st.lists(names, max_size=2)),
+    st.tuples(st.just("answer"), st.sampled_from(CONTROLS), st.sampled_from([True, False, None])),
+    st.tuples(st.just("late answer"), st.sampled_from(CONTROLS), st.sampled_from([True, False, None])),
     st.tuples(st.just("stop")),
     st.tuples(st.just("reset")),
 )
@@ -331,6 +333,8 @@ class Watcher:
         self.armed = {}
         self.link = False
         self.alive_at = -math.inf
+        self.why = {}
+        self.flying = set()
 
     def feed(self, event):
         before = {name: self.machine.phase(name) for name in CONTROLS}
@@ -339,6 +343,11 @@ class Watcher:
         if isinstance(event, Observed) and math.isfinite(event.at_s):
             self.seen[event.name] = (event.at_s, event.value, event.quality)
         reaction = self.machine.handle(event)
+        for name in CONTROLS:
+            if before[name] is Phase.ARMED and self.machine.phase(name) is not Phase.ARMED:
+                down = isinstance(event, LinkChanged) and not event.up
+                silent = self.now - self.alive_at > SafetySettings().study_timeout_s
+                self.why[name] = "lost" if down or silent else "ended"
         if isinstance(event, Requested):
             # A request right after a fallback waits for the next tick: its target is kept, nothing is dropped.
             pending = reaction.writes or reaction.refusals or self.machine._controls[event.name].target is not None
@@ -363,7 +372,13 @@ class Watcher:
         if write.kind is Kind.WATCHDOG:
             assert any(phase is Phase.ARMED for phase in before.values())
             return
-        assert before[write.name] is not Phase.DISARMED
+        # A fallback the station refused is tried again; nothing else leaves a disarmed point.
+        again = isinstance(event, Answered) and event.positive is False and write.kind is Kind.FALLBACK
+        assert before[write.name] is not Phase.DISARMED or again
+        if point.type.is_switch_command and write.kind is Kind.FALLBACK:
+            assert self.why[write.name] == "lost"  # ended watching opens no breaker
+        self.machine.hold(write.name)
+        self.flying.add(write.name)
         assert point.minimum <= write.value <= point.maximum
         if write.kind in (Kind.REQUEST, Kind.RAMP):
             assert before[write.name] is Phase.ARMED
@@ -405,6 +420,17 @@ class Watcher:
                 self.arm(at_s, tuple(wanted), duration)
             case ("disarm", wanted):
                 self.feed(Disarm(at_s=at_s, names=tuple(wanted)))
+            case ("late answer", name, positive):
+                self.play(("ask", name, 0.0, 0.0), gap)
+                self.play(("disarm", [name]), 0.01)
+                self.play(("answer", name, positive), 0.01)
+                self.play(("tick",), 0.2)
+            case ("answer", name, positive):
+                if name in self.flying:
+                    self.flying.discard(name)
+                    if positive is not True and POINTS[name].type.is_setpoint:
+                        self.armed[name] = False  # what the equipment took is not known: the ramp starts anew
+                    self.feed(Answered(at_s=at_s, name=name, positive=positive))
             case ("stop",):
                 self.feed(EmergencyStop(at_s=at_s))
             case ("reset",):

@@ -212,8 +212,12 @@ class Judge:
         last = self._last.get(point.name)
         if last is None or not any(w.start <= last.at_s and w.end >= order.at_s for w in self._watches[point.name]):
             return True
-        elapsed = min(order.at_s - last.at_s, SAFETY.ramp_credit_s) + self._record.margin(order.at_s)
-        return abs(order.value - last.value) <= point.ramp_per_s * elapsed + _EPS
+        margin = self._record.margin(order.at_s)
+        # What the station refused was never taken: the ramp starts again from what is read back.
+        told = self._history(point.feedback, last.at_s - margin, order.at_s)
+        starts = [last.value, *(one.value for one in told if one.good)]
+        reach = point.ramp_per_s * (min(order.at_s - last.at_s, SAFETY.ramp_credit_s) + margin) + _EPS
+        return any(abs(order.value - start) <= reach for start in starts)
 
     # Interlocks, from what the study had been told.
 
