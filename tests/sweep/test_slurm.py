@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -78,12 +77,14 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             time.sleep(0.5)
         yield place
     finally:
-        for name in ("d.pid", "ctld.pid"):
-            if (place / name).is_file():
-                pid = int((place / name).read_text())
-                for child in psutil.Process(pid).children(recursive=True):
-                    child.kill()
-                os.kill(pid, signal.SIGTERM)
+        subprocess.run(["scontrol", "shutdown"], check=False)
+        pids = [int((place / name).read_text()) for name in ("d.pid", "ctld.pid") if (place / name).is_file()]
+        left = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+        for process in [child for each in left for child in each.children(recursive=True)]:
+            process.kill()
+        _, alive = psutil.wait_procs(left, timeout=10)
+        for process in alive:
+            process.kill()
 
 
 def test_a_sweep_over_slurm_has_the_bytes_of_one_without(tmp_path, sweep_file, slurm, monkeypatch):
