@@ -30,6 +30,7 @@ from heila_mosaik.bridges.safety_types import Phase, SafetySettings
 
 _LOG = logging.getLogger(__name__)
 _STATUS_S = 0.2
+_NOTICE_S = 0.003
 _QUEUE = 50_000
 
 
@@ -119,7 +120,7 @@ async def _serve(pipe: Connection, config: EquipmentConfig) -> None:
     threading.Thread(target=_listen, args=(pipe, loop, words), name="from-study", daemon=True).start()
     sender = _Sender(pipe)
     sender.start()
-    holder: list[Iec104Bridge] = []
+    teller = _Teller(sender)
     client = make_client(config.backend, config.link, config.points)
     with AuditLog(config.audit) as audit:
         bridge = Iec104Bridge(
@@ -129,9 +130,9 @@ async def _serve(pipe: Connection, config: EquipmentConfig) -> None:
             who=config.who,
             safety=config.safety,
             readback_timeout_s=config.readback_timeout_s,
-            notify=lambda notice: _forward(notice, holder[0], sender),
+            notify=teller,
         )
-        holder.append(bridge)
+        teller.bridge = bridge
         async with bridge:
             status = asyncio.create_task(_tell_status(bridge, sender))
             try:
@@ -142,7 +143,7 @@ async def _serve(pipe: Connection, config: EquipmentConfig) -> None:
                     await _outlive_study(bridge, config)
             finally:
                 status.cancel()
-        sender.put(bridge.status)
+        teller.flush()
         sender.put(Stopped(detail=f"{sender.lost} values not passed on" if sender.lost else ""))
     sender.close()
 
@@ -161,12 +162,31 @@ def _listen(pipe: Connection, loop: asyncio.AbstractEventLoop, words: asyncio.Qu
             return  # the loop has ended
 
 
-def _forward(notice: Notice | LinkEvent, bridge: Iec104Bridge, sender: _Sender) -> None:
-    if isinstance(notice, Received):
-        sender.put(bridge.readings[notice.point.name])
-        return
-    sender.put(notice)
-    sender.put(bridge.status)
+class _Teller:
+    """Passes on what the bridge says: readings at once, the rest a moment later and with the state then.
+
+    The thread that sends competes for the interpreter with the loop; an order leaves before anybody is told of it.
+    """
+
+    def __init__(self, sender: _Sender) -> None:
+        self._sender = sender
+        self._notices: list[Notice | LinkEvent] = []
+        self.bridge: Iec104Bridge
+
+    def __call__(self, notice: Notice | LinkEvent) -> None:
+        if isinstance(notice, Received):
+            self._sender.put(self.bridge.readings[notice.point.name])
+            return
+        if not self._notices:
+            asyncio.get_running_loop().call_later(_NOTICE_S, self.flush)
+        self._notices.append(notice)
+
+    def flush(self) -> None:
+        """Tell what has gathered."""
+        notices, self._notices = self._notices, []
+        for notice in notices:
+            self._sender.put(notice)
+        self._sender.put(self.bridge.status)
 
 
 async def _tell_status(bridge: Iec104Bridge, sender: _Sender) -> None:

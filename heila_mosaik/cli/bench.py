@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from heila_mosaik.cli.bench_hil import hil
 from heila_mosaik.cli.bench_hil_faults import hil_faults
 from heila_mosaik.cli.bench_transfer import transfer
 
@@ -15,5 +16,6 @@ def bench() -> None:
     """Measurements and campaigns on this machine."""
 
 
+bench_app.command("hil")(hil)
 bench_app.command()(transfer)
 bench_app.command("hil-faults")(hil_faults)

@@ -104,7 +104,7 @@ def test_orders_pass_only_when_armed_and_everything_is_let_go_in_the_end(config)
         process.request("der_p_setpoint", 0.1, cause="call")
         _until(lambda: process.readings["der_p"].value == pytest.approx(0.1, abs=1e-3), process, told)
     told += [one for _, one in process.drain()]
-    last = [one for one in told if isinstance(one, Entry)][-1]
+    last = [one for one in told if isinstance(one, Entry) and one.name == "der_p_setpoint"][-1]
     assert (last.cause, last.value, last.state) == ("fallback", 0.0, State.CONFIRMED)
     assert process.status is not None
     assert set(process.status.phases.values()) == {Phase.DISARMED}

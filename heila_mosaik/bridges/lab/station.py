@@ -171,6 +171,10 @@ class VirtualLab:
             await asyncio.gather(self._task, return_exceptions=True)
         await self._server.close()
 
+    def wake(self) -> None:
+        """Look at the bay now, not at the end of the period."""
+        self._wake.set()
+
     async def fault(self, fault: Fault, for_s: float = 1.0, size: float = 0.0) -> None:
         """Let something go wrong, now."""
         self._tell(f"fault {fault.value} for {for_s:g} s, size {size:g}")
