@@ -23,7 +23,7 @@ from heila_mosaik.bridges.audit import AuditLog
 from heila_mosaik.bridges.endpoint import Reading
 from heila_mosaik.bridges.iec104.backends import Backend, make_client
 from heila_mosaik.bridges.iec104.bridge import BridgeStatus, Iec104Bridge
-from heila_mosaik.bridges.iec104.client import LinkEvent, LinkSettings, Received
+from heila_mosaik.bridges.iec104.client import EventsLost, LinkEvent, LinkSettings, Received
 from heila_mosaik.bridges.points import PointList
 from heila_mosaik.bridges.safety_gate import Notice, utc_now
 from heila_mosaik.bridges.safety_types import Phase, SafetySettings
@@ -80,11 +80,14 @@ class _Sender:
     def start(self) -> None:
         self._thread.start()
 
-    def put(self, told: Told) -> None:
+    def put(self, told: Told) -> bool:
+        """Hand something over; ``False`` and counted when the queue is full."""
         try:
             self._queue.put_nowait(told)
         except queue.Full:
-            self.lost += 1
+            self.lost += not isinstance(told, BridgeStatus | EventsLost)
+            return False
+        return True
 
     def close(self) -> None:
         with contextlib.suppress(queue.Full):
@@ -134,7 +137,7 @@ async def _serve(pipe: Connection, config: EquipmentConfig) -> None:
         )
         teller.bridge = bridge
         async with bridge:
-            status = asyncio.create_task(_tell_status(bridge, sender))
+            status = asyncio.create_task(_tell_status(bridge, sender, audit))
             try:
                 if not await _obey(words, bridge, sender):
                     _LOG.warning("the study is gone; points fall back as declared")
@@ -189,8 +192,16 @@ class _Teller:
         self._sender.put(self.bridge.status)
 
 
-async def _tell_status(bridge: Iec104Bridge, sender: _Sender) -> None:
+async def _tell_status(bridge: Iec104Bridge, sender: _Sender, audit: AuditLog) -> None:
+    told = 0
     while True:
+        lost = sender.lost
+        # What the study does not see it must at least know of; said again while there is no room even for this.
+        event = EventsLost(count=lost - told, total=lost, where="between bridge and study")
+        if event.count and sender.put(event):
+            told = lost
+            with contextlib.suppress(OSError):
+                audit.append(at=utc_now(), who="bridge", what="events", why=event.where, result=f"{event.count} lost")
         sender.put(bridge.status)
         await asyncio.sleep(_STATUS_S)
 

@@ -42,6 +42,7 @@ class Entry:
         state: State.
         state_at_s: When the state was entered. [s]
         detail: Sentence about the state.
+        answered_at_s: When the station confirmed or refused it, ``None`` if it has not; may follow the read-back. [s]
     """
 
     id: int
@@ -52,6 +53,7 @@ class Entry:
     state: State
     state_at_s: float
     detail: str = ""
+    answered_at_s: float | None = None
 
 
 class CommandLedger:
@@ -128,9 +130,10 @@ class CommandLedger:
     def answered(self, at_s: float, identity: int, positive: bool | None, detail: str) -> Entry:
         """The station answered: confirmed activation, refused it, or (``None``) did not say."""
         entry = self._entries[identity]
-        if entry.state is not State.SENT:
-            return replace(entry, detail=detail)
         if positive is None:
+            return replace(entry, detail=detail)
+        entry = self._entries[identity] = replace(entry, answered_at_s=at_s)
+        if entry.state is not State.SENT:
             return replace(entry, detail=detail)
         return self._move(identity, at_s, State.ACKNOWLEDGED if positive else State.REFUSED, detail)
 

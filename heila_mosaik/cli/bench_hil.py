@@ -4,27 +4,38 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from heila_mosaik.errors import Problem, ProblemsError
 
 if TYPE_CHECKING:
-    from heila_mosaik.study.hil_bench_figures import Leg, Rate
+    from heila_mosaik.bridges.iec104.backends import Backend
+    from heila_mosaik.study.hil_bench_figures import Leg
 
-_COLUMNS = ("min", "p50", "p95", "p99", "max")
+_SUBJECT = "bench hil"
+_RATES = [2000.0, 20000.0]
 
 
 def hil(
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Repetitions; the paper has 10.")] = 10,
-    travel: Annotated[float, typer.Option(min=0.0, help="Travel time of the laboratory's breaker. [s]")] = 0.0,
+    travel: Annotated[
+        float, typer.Option(min=0.0, max=60.0, help="Travel time of the laboratory's breaker. [s]")
+    ] = 0.0,
     backend: Annotated[str, typer.Option(help="hat or c104.")] = "hat",
-    rate: Annotated[list[float] | None, typer.Option(help="Also send so many values a second; repeat.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Write a page with the distributions.")] = None,
+    rate: Annotated[
+        list[float] | None, typer.Option(help="Send so many values a second for 5 s; repeat. 0: none.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=0, help="Steps of the study, one a second, for their lag; 0: none.")] = 60,
+    study: Annotated[
+        Path | None, typer.Option(help="Scenario for the lag; default scenarios/multipower_hil.yaml.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write an HTML page with the distributions.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON on standard output.")] = False,
 ) -> None:
     """Measure database to bridge to relay and back, and an activation from the AMS to its verification.
@@ -33,89 +44,71 @@ def hil(
     laboratory on loopback.
     """
     import asyncio
+    import logging
 
-    from heila_mosaik.bridges.broker import find_mosquitto
-    from heila_mosaik.bridges.iec104.backends import Backend, require
+    from heila_mosaik.bridges.iec104.backends import Backend
+    from heila_mosaik.cli.actor import log_to_terminal
+    from heila_mosaik.cli.bench_hil_tables import as_dict, page, show
     from heila_mosaik.study.hil_bench import run_bench
 
-    if backend not in [one.value for one in Backend]:
-        raise ProblemsError(
-            "bench hil", [Problem(what=f"no backend {backend!r}", where="--backend", remedy="hat, c104")]
-        )
-    require(Backend(backend))
-    if find_mosquitto() is None:
-        remedy = "apt-get install mosquitto"
-        raise ProblemsError("bench hil", [Problem(what="mosquitto is not installed", where="PATH", remedy=remedy)])
+    rates = [one for one in (rate or _RATES) if one != 0.0]
+    problems = list(_problems(backend, rates, plot))
+    if problems:
+        raise ProblemsError(_SUBJECT, problems)
+    scenario = _scenario(study, steps)
+    log_to_terminal(logging.ERROR)
 
     def told(what: str) -> None:
         typer.echo(f"{what} ...", err=True)
 
+    chosen = Backend(backend)
     with tempfile.TemporaryDirectory(prefix="heila-bench-hil-") as work:
-        legs, rates = asyncio.run(
-            run_bench(Path(work), count=count, travel_s=travel, backend=Backend(backend), rates=rate or (), told=told)
+        legs, found = asyncio.run(
+            run_bench(Path(work), count=count, travel_s=travel, backend=chosen, rates=rates, told=told)
         )
+        if scenario is not None:
+            told(f"{steps} steps of {scenario}")
+            legs.append(_lag(Path(work) / "study", scenario, steps, chosen))
     if as_json:
-        typer.echo(json.dumps({"legs": [_row(leg) for leg in legs], "rates": [_rate(one) for one in rates]}, indent=1))
+        typer.echo(json.dumps(as_dict(legs, found, travel, chosen.value), indent=1, ensure_ascii=False))
     else:
-        show(legs, rates, travel)
+        show(legs, found, travel, chosen.value)
     if plot is not None:
-        plot.write_text(page(legs, travel), encoding="utf-8")
-        typer.echo(str(plot), err=as_json)
+        plot.write_text(page(legs, travel, chosen.value), encoding="utf-8")
+        typer.echo(f"plot   {plot}", err=as_json)
 
 
-def _row(leg: Leg) -> dict[str, Any]:
-    figures = dict(zip(_COLUMNS, (round(leg.quantile(q), 3) for q in (0, 50, 95, 99, 100)), strict=True))
-    mean = round(sum(leg.ms[:10]) / len(leg.ms[:10]), 3) if leg.ms else None
-    return {"leg": leg.name, "n": len(leg.ms), **figures, "mean_of_ten": mean, "published_ms": leg.published_ms,
-            "target": [{"percentile": q, "ms": ms} for q, ms in leg.target], "met": leg.met}  # fmt: skip
+def _lag(folder: Path, scenario: Path, steps: int, backend: Backend) -> Leg:
+    from heila_mosaik.study.hil_bench_lag import measure_lag
+
+    return measure_lag(folder, scenario, steps, backend)
 
 
-def _rate(one: Rate) -> dict[str, Any]:
-    return {"sent_per_s": one.sent_per_s, "sent": one.sent, "arrived": one.arrived, "missing": one.sent - one.arrived,
-            "dropped_by_station": one.dropped, "lost_in_bridge": one.reported_lost}  # fmt: skip
+def _scenario(study: Path | None, steps: int) -> Path | None:
+    from heila_mosaik.study.hil_bench_lag import check_study, find_scenario
+
+    if steps == 0:
+        return None
+    scenario = study or find_scenario()
+    check_study(scenario)
+    return scenario
 
 
-def show(legs: Sequence[Leg], rates: Sequence[Rate], travel: float) -> None:
-    """Print the table."""
-    from rich.console import Console
-    from rich.table import Table
+def _problems(backend: str, rates: Sequence[float], plot: Path | None) -> Iterator[Problem]:
+    """Everything that would end the measurement after minutes, said at once."""
+    from heila_mosaik.bridges.broker import find_mosquitto
+    from heila_mosaik.bridges.iec104.backends import Backend, require
 
-    title = f"IEC 60870-5-104 on loopback, breaker travel {1000 * travel:g} ms; ms"
-    table = Table("way", "n", *_COLUMNS, "mean of 10", "published", "target", title=title)
-    for leg in legs:
-        row = _row(leg)
-        aim = ", ".join(f"p{q} ≤ {ms:g}" for q, ms in leg.target)
-        mark = {True: f"{aim} met", False: f"{aim} NOT met", None: "–"}[leg.met]
-        published = "–" if leg.published_ms is None else f"{leg.published_ms:g}"
-        table.add_row(leg.name, str(row["n"]), *(f"{row[name]:.2f}" for name in _COLUMNS), f"{row['mean_of_ten']:.2f}",
-                      published, mark)  # fmt: skip
-    console = Console()
-    (console if console.is_terminal else Console(width=170)).print(table)
+    if backend in [one.value for one in Backend]:
+        require(Backend(backend))
+    else:
+        yield Problem(what=f"no backend {backend!r}", where="--backend", remedy="hat or c104")
     for one in rates:
-        told = f"{one.sent_per_s:g} values/s for {one.sent / one.sent_per_s:g} s: {one.arrived} of {one.sent} arrived"
-        typer.echo(f"{told}, {one.dropped} dropped by the station, {one.reported_lost} lost in the bridge")
-    typer.echo("published: MultiPower paper, table 3, means of 10; 1150 is the sum 36 + 584 + 483 + 47")
-
-
-def page(legs: Sequence[Leg], travel: float) -> str:
-    """Self-contained page with the distribution of every way, the published means beside."""
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    for leg in reversed(legs):
-        figure.add_trace(go.Box(x=list(leg.ms), name=leg.name, boxpoints="outliers", orientation="h", showlegend=False,
-                                marker={"color": "#1f5fa8"}))  # fmt: skip
-        if leg.published_ms is not None:
-            marker = {"symbol": "diamond", "size": 10, "color": "#b3402a"}
-            figure.add_trace(go.Scatter(x=[leg.published_ms], y=[leg.name], mode="markers", marker=marker,
-                                        showlegend=False, hovertext=f"published {leg.published_ms:g} ms"))  # fmt: skip
-    figure.update_layout(
-        title=f"Database, bridge, relay and back on loopback, breaker travel {1000 * travel:g} ms; "
-        "diamonds: published for MultiPower",
-        xaxis={"title": "ms", "type": "log"},
-        height=160 + 60 * len(legs),
-        margin={"l": 380, "r": 30},
-        template="simple_white",
-    )
-    html: str = figure.to_html(include_plotlyjs=True, full_html=True)
-    return html
+        if not 1.0 <= one <= 1e6:
+            yield Problem(what=f"{one:g} values a second", where="--rate", remedy="give 1 to 1000000, or 0 for none")
+    if find_mosquitto() is None:
+        yield Problem(what="mosquitto is not installed", where="PATH", remedy="apt-get install mosquitto")
+    if plot is not None:
+        place = plot if plot.exists() else plot.parent
+        if plot.is_dir() or not place.exists() or not os.access(place, os.W_OK):
+            yield Problem(what=f"{plot} cannot be written", where="--plot", remedy="give a file in a folder of yours")

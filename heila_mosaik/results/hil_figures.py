@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from heila_mosaik.results.hil import HilRecord
 
 _MS = 1000.0
-_COLOURS = {"lag of a step": "#1f5fa8", "order confirmed by the station": "#dd7f2e", "order read back": "#2b8a57"}
+_COLOURS = {"lag of a step": "#1f5fa8", "order answered by the station": "#dd7f2e", "order read back": "#2b8a57"}
 
 
 def spread_ms(values_s: npt.ArrayLike) -> dict[str, float] | None:
@@ -35,13 +35,18 @@ def orders(record: HilRecord) -> dict[str, dict[int, float]]:
     return found
 
 
+def answers(record: HilRecord) -> list[float]:
+    """From each order to the station's confirmation or refusal, which may follow the read-back. [s]"""
+    told = (event for event in record.events if event["kind"] == "order" and event.get("answered_s") is not None)
+    return list({event["id"]: event["answered_s"] for event in told}.values())
+
+
 def latencies(record: HilRecord) -> dict[str, list[float]]:
     """Times of the run by kind. [s]"""
-    by_state = orders(record)
     return {
         "lag of a step": record.steps["lag_s"].tolist(),
-        "order confirmed by the station": list(by_state.get("acknowledged", {}).values()),
-        "order read back": list(by_state.get("confirmed", {}).values()),
+        "order answered by the station": answers(record),
+        "order read back": list(orders(record).get("confirmed", {}).values()),
     }
 
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import multiprocessing as mp
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from heila_mosaik.bridges.endpoint import Reading
 from heila_mosaik.bridges.equipment_process import EquipmentConfig, Told
 from heila_mosaik.bridges.field_live import LiveField
 from heila_mosaik.bridges.iec104.backends import Backend
-from heila_mosaik.bridges.iec104.client import LinkSettings
+from heila_mosaik.bridges.iec104.client import EventsLost, LinkSettings
 from heila_mosaik.bridges.ledger import Entry, State
 from heila_mosaik.bridges.node import LiveNode
 from heila_mosaik.bridges.point_files import example_points
@@ -38,14 +37,14 @@ from heila_mosaik.study.hil_bench_actors import BREAKER, AmsPlan, BenchMgms, com
 from heila_mosaik.study.hil_bench_bare import BarePlan, serve_bare
 from heila_mosaik.study.hil_bench_figures import BenchError, Leg, Rate
 from heila_mosaik.study.hil_bench_lab import LabPlan, serve_lab
+from heila_mosaik.study.hil_bench_signals import LIMIT_S, Signals, answer, child, within
 
-LIMIT_S = 60.0
 SPONTANEOUS = 3
 """Cause of transmission (IEC 60870-5-101, clause 7.2.3)."""
-_CONFIRMED, _ANSWERED = (State.CONFIRMED,), (State.ACKNOWLEDGED, State.CONFIRMED)
 _WARM = 10
 _PAUSE_S = 0.02
-_HOUR = timedelta(hours=1)
+_RATE_S = 5.0
+_QUIET_S = 0.5
 
 
 def bench_points() -> PointList:
@@ -56,38 +55,6 @@ def bench_points() -> PointList:
     )
 
 
-class _Signals:
-    """What happened when, waited for by the measurement; filled from any thread."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._waiting: list[tuple[Callable[[Any], bool], asyncio.Future[tuple[int, Any]]]] = []
-
-    def tell(self, what: Any) -> None:
-        """Something happened now."""
-        at_ns = time.monotonic_ns()
-        self._loop.call_soon_threadsafe(self._settle, at_ns, what)
-
-    def _settle(self, at_ns: int, what: Any) -> None:
-        for wanted, future in list(self._waiting):
-            if not future.done() and wanted(what):
-                future.set_result((at_ns, what))
-        self._waiting = [pair for pair in self._waiting if not pair[1].done()]
-
-    def expect(self, wanted: Callable[[Any], bool]) -> asyncio.Future[tuple[int, Any]]:
-        """The next thing that is wanted, with its monotonic time. [ns]"""
-        future: asyncio.Future[tuple[int, Any]] = self._loop.create_future()
-        self._waiting.append((wanted, future))
-        return future
-
-
-async def _within(future: asyncio.Future[tuple[int, Any]], what: str) -> tuple[int, Any]:
-    try:
-        return await asyncio.wait_for(future, LIMIT_S)
-    except TimeoutError:
-        raise BenchError(f"{what} did not come within {LIMIT_S:g} s") from None
-
-
 @dataclass(slots=True, kw_only=True)
 class _Bench:
     """Everything that runs."""
@@ -95,12 +62,12 @@ class _Bench:
     node: LiveNode
     actor: BenchMgms
     field: LiveField
-    lab: Any
+    lab: Connection
     port: int
-    ams: Any
-    signals: _Signals
+    ams: Connection
+    signals: Signals
     count: int
-    readings: Counter[str]
+    counts: Counter[str]
     closed: bool = True
     serial: int = 0
 
@@ -112,9 +79,9 @@ class _Bench:
             read = self.signals.expect(partial(_is_voltage, pu=pu))
             stored = self.signals.expect(partial(_holds, name="measurement/feeder.l1/vm_pu", value=pu))
             self.lab.send(("voltage", pu))
-            at_ns = await asyncio.to_thread(self.lab.recv)
-            slot.append(((await _within(read, "the voltage"))[0] - at_ns) / 1e6)
-            database.append(((await _within(stored, "the voltage in the database"))[0] - at_ns) / 1e6)
+            at_ns = await answer(self.lab, "the laboratory")
+            slot.append(((await within(read, "the voltage"))[0] - at_ns) / 1e6)
+            database.append(((await within(stored, "the voltage in the database"))[0] - at_ns) / 1e6)
             await asyncio.sleep(_PAUSE_S + 0.001 * (number % 7))
         return slot[_WARM:], database[_WARM:]
 
@@ -126,80 +93,85 @@ class _Bench:
             value = float(self.closed)
             self.serial += 1
             cause = f"bench-{self.serial}"
-            confirmed = self.signals.expect(partial(_reached, cause=cause, states=_CONFIRMED))
+            confirmed = self.signals.expect(partial(_is_confirmed, cause=cause))
             stored = self.signals.expect(partial(_holds, name=f"measurement/{BREAKER}/closed", value=value))
             now = self.node.host.now()
             self.actor.next = command(now, self.closed, cause)
             # The step that gives the command and its commit count, so this is a little more than the paper's way.
             at_ns = time.monotonic_ns()
             await self.node.host.take(now, ())
-            _told, entry = await _within(confirmed, "the read-back")
+            _told, entry = await within(confirmed, "the read-back")
             bridge.append(entry.state_at_s * 1e3 - at_ns / 1e6)
-            database.append(((await _within(stored, "the position in the database"))[0] - at_ns) / 1e6)
+            database.append(((await within(stored, "the position in the database"))[0] - at_ns) / 1e6)
             await asyncio.sleep(_PAUSE_S)
         return bridge[_WARM:], database[_WARM:]
 
-    async def setpoint(self) -> list[float]:
-        """Request of a set point to the station's confirmation of activation."""
+    async def setpoint(self) -> tuple[list[float], list[float]]:
+        """Request of a set point to the station's confirmation of activation: from the study, and in the bridge alone.
+
+        The bridge's time begins before its safety machine and includes ledger, audit and wire; the study's time adds
+        the way from its process.
+        """
         await self._close()
-        found = []
+        study, bridge = [], []
         for number in range(_WARM + self.count):
             self.serial += 1
             cause, value = f"bench-{self.serial}", 0.01 * (1 + number % 20)
-            answered = self.signals.expect(partial(_reached, cause=cause, states=_ANSWERED))
+            answered = self.signals.expect(partial(_is_answered, cause=cause))
             begun_s = time.monotonic()
             self.field.process.request("der_p_setpoint", value, cause=cause)
-            _at, entry = await _within(answered, "the confirmation of the set point")
-            if entry.state is State.ACKNOWLEDGED:
-                found.append(1e3 * (entry.state_at_s - begun_s))
+            _at, entry = await within(answered, "the confirmation of the set point")
+            study.append(1e3 * (entry.answered_at_s - begun_s))
+            bridge.append(1e3 * (entry.answered_at_s - entry.sent_at_s))
             await asyncio.sleep(_PAUSE_S)
-        return found[_WARM:]
+        return study[_WARM:], bridge[_WARM:]
 
     async def bare(self) -> list[float]:
         """The same with the protocol library alone."""
         await self._close()
-        plan = BarePlan(points=bench_points(), port=self.port, count=_WARM + self.count)
-        with _child(serve_bare, plan) as pipe:
-            found: list[float] = await asyncio.to_thread(pipe.recv)
+        plan = BarePlan(points=bench_points(), port=self.port, count=_WARM + self.count, pause_s=_PAUSE_S)
+        with child(serve_bare, plan) as pipe:
+            found: list[float] = await answer(pipe, "the bare client", LIMIT_S + self.count)
         return found[_WARM:]
 
     async def activation(self) -> list[float]:
         """Activation in the AMS database over MQTT, MGMS, bridge, relay and back to the verification in it."""
         await self._close()
         self.ams.send((_WARM + self.count, not self.closed))
-        found: list[float] | str = await asyncio.to_thread(self.ams.recv)
+        found: list[float] | str = await answer(self.ams, "the AMS", LIMIT_S * (1 + self.count))
         if isinstance(found, str):
             raise BenchError(found)
         self.closed = (_WARM + self.count) % 2 == 0
         return found[_WARM:]
 
-    async def rate(self, per_s: float, seconds: float) -> Rate:
+    async def rate(self, per_s: float) -> Rate:
         """Send values at a rate and count what arrives and what is said to be lost."""
-        before, lost, dropped = self.readings.total(), self._lost(), await self._dropped()
+        # The unit's ramp after the last leg sends values of its own.
+        await self._quiet()
+        before, dropped = self.counts.copy(), await self._dropped()
         chunk, begun, sent = max(1, round(per_s / 50.0)), time.monotonic(), 0
-        while sent < per_s * seconds:
+        while sent < per_s * _RATE_S:
             self.lab.send(("burst", chunk))
             sent += chunk
             await asyncio.sleep(max(0.0, begun + sent / per_s - time.monotonic()))
-        still = -1
-        while still != self.readings.total():
-            still = self.readings.total()
-            await asyncio.sleep(1.0)
+        await self._quiet()
         return Rate(
             sent_per_s=per_s,
             sent=sent,
-            arrived=self.readings.total() - before,
+            arrived=self.counts["arrived"] - before["arrived"],
             dropped=await self._dropped() - dropped,
-            reported_lost=self._lost() - lost,
+            reported_lost=self.counts["lost"] - before["lost"],
         )
 
-    def _lost(self) -> int:
-        status = self.field.process.status
-        return 0 if status is None else status.lost
+    async def _quiet(self) -> None:
+        still = -1
+        while still != self.counts["arrived"]:
+            still = self.counts["arrived"]
+            await asyncio.sleep(_QUIET_S)
 
     async def _dropped(self) -> int:
         self.lab.send(("dropped",))
-        found: int = await asyncio.to_thread(self.lab.recv)
+        found: int = await answer(self.lab, "the laboratory")
         return found
 
     async def _close(self) -> None:
@@ -208,19 +180,23 @@ class _Bench:
             return
         self.closed, self.serial = True, self.serial + 1
         cause = f"bench-{self.serial}"
-        confirmed = self.signals.expect(partial(_reached, cause=cause, states=_CONFIRMED))
+        confirmed = self.signals.expect(partial(_is_confirmed, cause=cause))
         now = self.node.host.now()
         self.actor.next = command(now, True, cause)
         await self.node.host.take(now, ())
-        await _within(confirmed, "the closed breaker")
+        await within(confirmed, "the closed breaker")
 
 
 def _is_voltage(what: Any, *, pu: float) -> bool:
     return isinstance(what, Reading) and what.name == "feeder_ul1" and abs(what.value - pu) < 2e-5
 
 
-def _reached(what: Any, *, cause: str, states: Sequence[State]) -> bool:
-    return isinstance(what, Entry) and what.cause == cause and what.state in states
+def _is_confirmed(what: Any, *, cause: str) -> bool:
+    return isinstance(what, Entry) and what.cause == cause and what.state is State.CONFIRMED
+
+
+def _is_answered(what: Any, *, cause: str) -> bool:
+    return isinstance(what, Entry) and what.cause == cause and what.answered_at_s is not None
 
 
 def _holds(what: Any, *, name: str, value: float) -> bool:
@@ -232,43 +208,27 @@ def _number(text: str) -> float:
     return math.nan if found is None else float(found)
 
 
-@contextmanager
-def _child(target: Callable[..., None], plan: Any) -> Iterator[Any]:
-    """A process with a pipe; ends when the pipe closes."""
-    context = mp.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=target, args=(plan, theirs))
-    process.start()
-    theirs.close()
-    try:
-        yield ours
-    finally:
-        ours.close()
-        process.join(10.0)
-        if process.is_alive():
-            process.kill()
-            process.join()
-
-
 @asynccontextmanager
-async def _bench(folder: Path, count: int, travel_s: float, backend: Backend) -> Any:
+async def _bench(folder: Path, count: int, travel_s: float, backend: Backend) -> AsyncIterator[_Bench]:
     """Start everything, arm the laboratory's points, let go of it in the end."""
     keys = folder / "keys"
     keyring.write_lab(keys, ["ams", "mgms", BROKER])
-    points, loop = bench_points(), asyncio.get_running_loop()
+    points = bench_points()
     async with AsyncExitStack() as stack:
         broker = stack.enter_context(BrokerProcess(keys=keys, work=folder / "broker", kind="mosquitto", tls=True))
-        lab = stack.enter_context(_child(serve_lab, LabPlan(points=points, travel_s=travel_s)))
-        port = await loop.run_in_executor(None, lab.recv)
+        lab = stack.enter_context(child(serve_lab, LabPlan(points=points, travel_s=travel_s)))
+        port = await answer(lab, "the laboratory")
         ams = stack.enter_context(
-            _child(serve_ams, AmsPlan(settings=node_settings(folder, "ams", "mgms", broker.link("ams"))))
+            child(serve_ams, AmsPlan(settings=node_settings(folder, "ams", "mgms", broker.link("ams"))))
         )
-        signals, actor, clock = _Signals(), BenchMgms(), PacedClock.real()
-        readings = Counter[str]()
+        signals, actor, clock = Signals(), BenchMgms(), PacedClock.real()
+        counts = Counter[str]()
 
         def listener(told: Told) -> None:
             if isinstance(told, Reading):
-                readings[told.name] += told.cause == SPONTANEOUS
+                counts["arrived"] += told.cause == SPONTANEOUS
+            if isinstance(told, EventsLost):
+                counts["lost"] += told.count
             if isinstance(told, Entry) or (isinstance(told, Reading) and told.name == "feeder_ul1"):
                 signals.tell(told)
 
@@ -278,6 +238,7 @@ async def _bench(folder: Path, count: int, travel_s: float, backend: Backend) ->
             audit=folder / "audit.jsonl",
             who="bench",
             backend=backend,
+            readback_timeout_s=5.0 + travel_s,
         )
         field = LiveField(config, "mgms", clock.now, listener=listener)
         settings = node_settings(folder, "mgms", "ams", broker.link("mgms"))
@@ -292,7 +253,7 @@ async def _bench(folder: Path, count: int, travel_s: float, backend: Backend) ->
             ams=ams,
             signals=signals,
             count=count,
-            readings=readings,
+            counts=counts,
         )
         running = asyncio.create_task(node.run())
         await field.start(node.host.measure)
@@ -300,7 +261,7 @@ async def _bench(folder: Path, count: int, travel_s: float, backend: Backend) ->
             await asyncio.to_thread(field.process.wait_ready, LIMIT_S)
             armed = ("breaker_command", "der_p_setpoint")
             field.process.arm(armed, 3600.0, who="bench")
-            if await asyncio.to_thread(ams.recv) != "ready":
+            if await answer(ams, "the AMS") != "ready":
                 raise BenchError("the AMS did not start")
             yield bench
         finally:
@@ -337,20 +298,21 @@ async def run_bench(
         told("breaker command")
         bridge, position = await bench.breaker()
         told("set point")
-        confirmed = await bench.setpoint()
+        asked, confirmed = await bench.setpoint()
         bare = await bench.bare()
         told("activation")
         chain = await bench.activation()
         found = []
         for per_s in rates:
             told(f"{per_s:g} values/s")
-            found.append(await bench.rate(per_s, 5.0))
+            found.append(await bench.rate(per_s))
     # A relay without travel time leaves what software and wire take; only that has a target.
     still = ((99, 10.0),) if travel_s == 0.0 else ()
     legs = [
         Leg(name="feeder voltage, relay to study attribute", ms=tuple(slot), target=((50, 3.0), (99, 10.0))),
         Leg(name="feeder voltage, relay to MGMS database", ms=tuple(database), published_ms=483.0),
         Leg(name="set point, bridge to confirmation", ms=tuple(confirmed), target=((50, 1.0),)),
+        Leg(name="set point, study's process to confirmation", ms=tuple(asked)),
         Leg(name="set point, bare protocol library (baseline)", ms=tuple(bare)),
         Leg(name="breaker command, MGMS database to read-back", ms=tuple(bridge), target=still),
         Leg(name="breaker command, MGMS database to relay and back", ms=tuple(position), published_ms=584.0),

@@ -22,17 +22,18 @@ class BarePlan:
     points: PointList
     port: int
     count: int
+    pause_s: float
 
 
 def serve_bare(plan: BarePlan, pipe: Connection) -> None:
     """Entry of the process: measures once and tells the times. [ms]"""
-    pipe.send(asyncio.run(bare_setpoint(plan.points, plan.port, plan.count)))
+    pipe.send(asyncio.run(bare_setpoint(plan)))
 
 
-async def bare_setpoint(points: PointList, port: int, count: int) -> list[float]:
+async def bare_setpoint(plan: BarePlan) -> list[float]:
     """Set point to the station's confirmation with a bare hat-drivers client. [ms]"""
-    point = points["der_p_setpoint"]
-    conn = await iec104.connect(tcp.Address("127.0.0.1", port))
+    point = plan.points["der_p_setpoint"]
+    conn = await iec104.connect(tcp.Address("127.0.0.1", plan.port))
     waiting: list[asyncio.Future[float]] = []
 
     async def listen() -> None:
@@ -45,13 +46,13 @@ async def bare_setpoint(points: PointList, port: int, count: int) -> list[float]
     listener = asyncio.create_task(listen())
     found = []
     try:
-        for number in range(count):
+        for number in range(plan.count):
             waiting[:] = [asyncio.get_running_loop().create_future()]
             message = _message(point.station, point.address, 10.0 * (1 + number % 20))
             begun_s = time.monotonic()
             await conn.send([message])
             found.append(1e3 * (await asyncio.wait_for(waiting[0], _LIMIT_S) - begun_s))
-            await asyncio.sleep(0.004)
+            await asyncio.sleep(plan.pause_s)
     finally:
         listener.cancel()
         await asyncio.gather(listener, return_exceptions=True)

@@ -8,6 +8,9 @@ import numpy as np
 
 from heila_mosaik.errors import HeilaError
 
+RATE_TARGET_PER_S = 2000.0
+"""Values a second that have to pass without loss; above, loss has to be noticed. [1/s]"""
+
 
 class BenchError(HeilaError):
     """The measurement did not come to its end."""
@@ -48,7 +51,7 @@ class Rate:
         sent: Values sent.
         arrived: Values that reached the study.
         dropped: Values the station says it has dropped.
-        reported_lost: Values the bridge says it has lost.
+        reported_lost: Values the bridge says it has lost, before or behind it.
     """
 
     sent_per_s: float
@@ -56,3 +59,10 @@ class Rate:
     arrived: int
     dropped: int
     reported_lost: int
+
+    @property
+    def met(self) -> bool:
+        """Nothing is missing up to the rate aimed at; above, everything missing is accounted for."""
+        missing = self.sent - self.arrived
+        unsaid = missing - self.dropped - self.reported_lost
+        return unsaid == 0 and (missing == 0 or self.sent_per_s > RATE_TARGET_PER_S)

@@ -139,6 +139,9 @@ class Monitor:
                 if control is not None:
                     control.phase = line["phase"]
                 self.note(at_s, "point", f"{line['name']} {line['phase']}")
+            case "lost":
+                self.lost += line["count"]
+                self.note(at_s, "lost", f"{line['count']} events {line.get('where', '')}".strip())
             case "activation":
                 at = datetime.fromisoformat(line["at"])
                 self.activations.append(Activation(at=at, kind=line["what"], text=line["text"]))

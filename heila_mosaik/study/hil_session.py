@@ -194,7 +194,7 @@ class Session:
             case PathChanged():
                 self._event("path", at_s, path=told.path + 1, state=told.state.value, detail=told.detail)
             case EventsLost():
-                self._event("lost", at_s, count=told.count, total=told.total)
+                self._event("lost", at_s, count=told.count, total=told.total, where=told.where)
             case Entry():
                 self._event("order", at_s, **_order(told))
             case Refusal():
@@ -212,7 +212,7 @@ class Session:
         self._phases, monitor = told.phases, self.monitor
         if told.audit_failure and told.audit_failure != monitor.audit_failure:
             self._event("audit", at_s, failure=told.audit_failure)
-        monitor.lost, monitor.received, monitor.emergency = told.lost, told.received, told.emergency_stopped
+        monitor.received, monitor.emergency = told.received, told.emergency_stopped
         monitor.unknown, monitor.audit_failure = len(told.unknown), told.audit_failure
         for name, value in told.setpoints.items():
             monitor.orders[name].written = value
@@ -252,4 +252,5 @@ def _order(entry: Entry) -> dict[str, Any]:
         "detail": entry.detail,
         "cause": entry.cause,
         "after_s": round(entry.state_at_s - entry.sent_at_s, 6),
+        "answered_s": None if entry.answered_at_s is None else round(entry.answered_at_s - entry.sent_at_s, 6),
     }

@@ -145,10 +145,12 @@ class EventsLost:
     Attributes:
         count: Since this was last said.
         total: Since the start.
+        where: Where they were dropped.
     """
 
     count: int
     total: int
+    where: str = "between wire and bridge"
 
 
 LinkEvent: TypeAlias = Received | StateChanged | PathChanged | EventsLost
