@@ -1,4 +1,4 @@
-# make demo | test | lint
+# make demo | test | lint | docs
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 RUN ?= runs/demo
 JOBS ?= 2
 
-.PHONY: demo test lint install clean-demo
+.PHONY: demo test lint docs install clean-demo
 
 install: $(STAMP)
 
@@ -15,7 +15,7 @@ $(BIN)/python:
 
 # The extras are installed again only when the package metadata changed.
 $(STAMP): setup.cfg pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[smartapi,iec104,study,test,bench,lint]'
+	$(BIN)/python -m pip install --quiet --editable '.[smartapi,iec104,study,test,bench,docs,lint]'
 	touch $(STAMP)
 
 demo: $(STAMP) clean-demo
@@ -34,3 +34,9 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Warnings are errors; internal links and anchors are checked. Examples run with the tests (tests/docs).
+docs: $(STAMP)
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	$(BIN)/python docs/check_links.py docs/_build/html
+	@echo "open $(CURDIR)/docs/_build/html/index.html"

@@ -37,7 +37,7 @@ napoleon_use_ivar = True
 # Pages on one topic each stand in docs/ under any name; groups order them, and whatever is in no group comes last.
 topic_groups = {
     "Control room": ("estimation", "forecast", "congestion", "voltvar", "peak", "restoration", "reserves"),
-    "Wires and laboratories": ("communication", "live", "transfer_times", "hil", "hil-campaign"),
+    "Wires and laboratories": ("communication", "live", "transfer_times", "hil", "hil-run"),
     "Studies": ("scenarios", "sweeps"),
     "Project": ("architecture", "roadmap"),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import MemberDescriptorType
 from typing import Any
 
 from reference import cli, errors, messages, schema, simulators
@@ -68,10 +69,16 @@ def _list_topics(app: Any, docname: str, source: list[str]) -> None:
         source[0] = source[0].replace("<!-- topics -->", found)
 
 
+def _skip_slots(_app: Any, _what: str, _name: str, obj: object, _skip: bool, _options: Any) -> bool | None:
+    """Fields of a slotted dataclass are described in its docstring; autodoc would list them once more without a word."""
+    return True if isinstance(obj, MemberDescriptorType) or "SLOTSATTR" in repr(obj).upper() else None
+
+
 def setup(app: Any) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_config_value("topic_groups", {}, "env")
     app.add_config_value("topics_elsewhere", (), "env")
     app.connect("builder-inited", _generate)
     app.connect("source-read", _list_topics)
+    app.connect("autodoc-skip-member", _skip_slots)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

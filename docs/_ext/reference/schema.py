@@ -102,7 +102,8 @@ def _sections(
     rows, below = [], []
     required = part.get("required", [])
     for key, value in part.get("properties", {}).items():
-        below += [(f"{prefix}{key}{suffix}", name) for suffix, name in _parts(value)]
+        named = [(f"{prefix}{key}{suffix}", name) for suffix, name in _parts(value)]
+        below += [(path, name) for path, name in named if "properties" in defs[name]]
         meaning, unit = split_unit(_meaning(value, defs))
         default = "required" if key in required else _default(value, defs)
         rows.append((code(key), _type(value, defs), default, unit, plain(meaning)))
@@ -130,7 +131,7 @@ def _parts(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if isinstance(value.get("items"), dict):
         yield from (("[]" + suffix, name) for suffix, name in _parts(value["items"]))
     if (inside := _values(value)) is not None:
-        yield from ((".<name>" + suffix, name) for suffix, name in _parts(inside))
+        yield from ((".NAME" + suffix, name) for suffix, name in _parts(inside))
 
 
 def _values(value: Mapping[str, Any]) -> Mapping[str, Any] | None:
