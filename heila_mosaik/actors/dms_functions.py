@@ -16,7 +16,8 @@ from heila_mosaik.actors.dms_market import MarketDesk
 from heila_mosaik.actors.dms_peak import Peak
 from heila_mosaik.actors.dms_peak_market import PeakSettings
 from heila_mosaik.actors.dms_settings import DmsSettings
-from heila_mosaik.actors.dms_voltvar import VoltVar, VoltVarSettings
+from heila_mosaik.actors.dms_voltvar import VoltVar
+from heila_mosaik.actors.dms_voltvar_settings import VoltVarSettings
 from heila_mosaik.domain.congestion import Action, Limits, Redispatch
 from heila_mosaik.domain.estimation import Estimate, Estimator
 from heila_mosaik.domain.estimation.prior import Prior

@@ -9,7 +9,7 @@ import numpy as np
 
 from heila_mosaik.actors.dms_functions import FunctionSettings
 from heila_mosaik.actors.dms_peak_market import PeakSettings
-from heila_mosaik.actors.dms_voltvar import VoltVarSettings
+from heila_mosaik.actors.dms_voltvar_settings import VoltVarSettings
 from heila_mosaik.domain.network import Network
 from heila_mosaik.domain.powerflowopt import LevelSettings
 from heila_mosaik.domain.quantities import FloatArray

@@ -13,7 +13,7 @@ import pytest
 from heila_mosaik.actors.base import Outbox
 from heila_mosaik.actors.dms_functions import FunctionSettings
 from heila_mosaik.actors.dms_peak_market import PeakSettings
-from heila_mosaik.actors.dms_voltvar import VoltVarSettings
+from heila_mosaik.actors.dms_voltvar_settings import VoltVarSettings
 from heila_mosaik.domain.powerflowopt import LevelSettings, Meter
 from heila_mosaik.domain.timegrid import TimeGrid
 from tests.actors.dms_lab import LOCATIONS, START
