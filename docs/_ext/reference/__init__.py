@@ -70,7 +70,7 @@ def _list_topics(app: Any, docname: str, source: list[str]) -> None:
 
 
 def _skip_slots(_app: Any, _what: str, _name: str, obj: object, _skip: bool, _options: Any) -> bool | None:
-    """Fields of a slotted dataclass are described in its docstring; autodoc would list them once more without a word."""
+    """Fields of a slotted dataclass stand in its docstring; autodoc would list them once more without a word."""
     return True if isinstance(obj, MemberDescriptorType) or "SLOTSATTR" in repr(obj).upper() else None
 
 
