@@ -116,6 +116,13 @@ class _Reader:
         else:
             self.fields.update(element=element, quantity=Quantity(quantity))
 
+    def limits(self) -> None:
+        """What of the numbers can be judged although another cell of the row is wrong."""
+        low, high = self.fields.get("minimum"), self.fields.get("maximum")
+        if low is not None and high is not None and low >= high:
+            what = f"minimum {low:g} is not below maximum {high:g}"
+            self.wrong("minimum", what, "exchange or correct the limits")
+
     def read(self) -> Point | None:
         before = len(self.problems)
         for column in REQUIRED:
@@ -136,6 +143,7 @@ class _Reader:
             self.fields[column] = self.cell(column)
         self.attribute()
         if len(self.problems) > before:
+            self.limits()
             return None
         return Point(**self.fields, where=self.row.where)
 
@@ -245,10 +253,9 @@ def load_points(path: Path | str) -> PointList:
     try:
         text = place.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        remedy = "give the path of a readable UTF-8 file"
-        raise ProblemsError(
-            f"point list {place}", [Problem(what=str(error), where=str(place), remedy=remedy)]
-        ) from error
+        what = (error.strerror or str(error)) if isinstance(error, OSError) else f"not UTF-8: {error.reason}"
+        remedy = "give the path of a readable file; spreadsheets call the format 'CSV UTF-8'"
+        raise ProblemsError(f"point list {place}", [Problem(what=what, where=str(place), remedy=remedy)]) from error
     return parse_points(text, str(place))
 
 

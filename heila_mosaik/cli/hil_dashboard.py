@@ -74,7 +74,10 @@ def _when(monitor: Monitor) -> str:
     if monitor.phase == "connect":
         return "waits for the equipment"
     soon = monitor.starts_in_s
-    return f"starts in {soon:.0f} s" if soon > 0 and not monitor.done else f"{monitor.speed:g} × real time"
+    if soon > 0 and not monitor.done:
+        return f"starts in {soon:.0f} s"
+    following = f"   next step in {monitor.next_in_s:.0f} s" if monitor.next_in_s >= 1.0 else ""
+    return f"{monitor.speed:g} × real time{following}"
 
 
 def _values(monitor: Monitor) -> Panel:

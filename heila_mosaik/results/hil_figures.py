@@ -76,8 +76,9 @@ def hil_sentences(record: HilRecord) -> list[str]:
     """What happened, in sentences with figures."""
     found = hil_figures(record)
     lag, sent = found["latency_ms"]["lag of a step"], found["orders"]
+    steps = "step" if found["steps"] == 1 else "steps"
     said = [
-        f"Equipment in the loop ({found['mode']}): {found['steps']} steps of {found['period_s']:g} s at "
+        f"Equipment in the loop ({found['mode']}): {found['steps']} {steps} of {found['period_s']:g} s at "
         f"{found['speed']:g} × real time"
         + (f", lag p50 {lag['p50']:.2f} ms, p99 {lag['p99']:.2f} ms, at most {lag['max']:.2f} ms" if lag else "")
         + f"; {found['missed']} deadlines missed."

@@ -82,6 +82,7 @@ class Monitor:
     simulated: datetime | None = None
     at_s: float = 0.0
     starts_in_s: float = 0.0
+    next_in_s: float = 0.0
     link: str = "closed"
     link_detail: str = ""
     lost: int = 0

@@ -117,7 +117,9 @@ class Session:
         self._drawn_at_s = now_s
         self.monitor.at_s = self._at(now_s)
         start_s = self.schedule.start_s
-        self.monitor.starts_in_s = 0.0 if start_s is None else max(0.0, start_s - now_s)
+        if start_s is not None:
+            self.monitor.starts_in_s = max(0.0, start_s - now_s)
+            self.monitor.next_in_s = max(0.0, self.schedule.due_s(self._steps) - now_s)
         wanted = self.process.field.wanted
         until = self.process.armed_until
         for name, control in self.monitor.orders.items():

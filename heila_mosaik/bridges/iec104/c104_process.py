@@ -6,7 +6,8 @@ The process keeps c104's threads away from the study's interpreter lock.  Guards
 * The answer to an order is read from the frames (``ACT_CON`` with its P/N bit), not from what ``transmit`` returns:
   it returns false for orders that were carried out and true for some that were refused.
 * A connection stuck muted after connecting is unmuted; orders wait for an open connection.
-* A selection whose confirmation c104 misses is repeated, as long as no order to operate has left (seen in the frames).
+* A selection whose confirmation c104 misses is repeated, as long as no order to operate has left: neither seen in the
+  frames, which a busy lock shows late, nor claimed by ``transmit``.  What may have left is never sent again.
 * An order is given up when its time has passed before it could be sent.
 * Callbacks only put into a queue: an order from a callback hangs, an exception unregisters the callback.
 * Values are read from the frames as well: the point callbacks leave out types with and without time tag of one point.
@@ -15,6 +16,7 @@ No postponed annotations here: c104 checks the annotations of callbacks at run t
 """
 
 import json
+import math
 import os
 import queue
 import sys
@@ -34,6 +36,7 @@ from heila_mosaik.bridges.iec104.frames import (
 )
 
 _UNKNOWN_CAUSES = (44, 45, 46, 47)
+_SEEN_S = 0.1
 _TYPES = {
     "single_command": c104.Type.C_SC_NA_1,
     "double_command": c104.Type.C_DC_NA_1,
@@ -233,47 +236,36 @@ class Link:
             if point.command_mode == c104.CommandMode.SELECT_AND_EXECUTE:
                 return self._select_and_operate(point, request, answers)
             self._operated.discard(place)
-            self._transmit(point, request)
+            sent = self._transmit(point, request)
             answer = self._first(answers, (ACTIVATION_CONFIRMATION,))
-            if answer is None and place not in self._operated:
+            if answer is None and place not in self._operated and not sent.took:
                 return (False, "not sent: c104 did not take it")
             return self._judge(answer)
 
-    def _transmit(self, point: Any, request: dict[str, Any]) -> threading.Thread:
-        thread = threading.Thread(target=self._transmit_when_free, args=(point, request), daemon=True)
-        thread.start()
-        return thread
-
-    def _transmit_when_free(self, point: Any, request: dict[str, Any]) -> None:
-        """Transmit once; c104 refuses while it waits for an answer to the point's last order that it has missed."""
-        end = time.monotonic() + 0.5 * self._settings["answer_s"]
-        while time.monotonic() < end and not _late(request):
-            try:
-                point.transmit(cause=c104.Cot.ACTIVATION)
-            except RuntimeError:
-                time.sleep(0.002)
-            else:
-                return
+    def _transmit(self, point: Any, request: dict[str, Any]) -> "_Sent":
+        sent = _Sent(point, request, time.monotonic() + 0.5 * self._settings["answer_s"])
+        sent.start()
+        return sent
 
     def _select_and_operate(
         self, point: Any, request: dict[str, Any], answers: "queue.SimpleQueue[dict[str, Any]]"
     ) -> tuple[bool | None, str]:
         """Select and operate; select again when c104 missed the confirmation of a selection and operated nothing."""
         place, end = (request["station"], request["address"]), time.monotonic() + 2.0 * self._settings["answer_s"]
-        selected = True
+        selected, sent = True, _Sent(point, request, 0.0)
         while selected and time.monotonic() < end and self._connection.is_connected:
             if _late(request):
                 return _LATE
             self._operated.discard(place)
             sent, selected = self._transmit(point, request), False
-            while (sent.is_alive() or place in self._operated) and time.monotonic() < end:
+            while (sent.may_operate or place in self._operated) and time.monotonic() < end:
                 answer = self._next(answers)
                 if answer is None:
                     continue
                 if answer["negative"] or answer["cause"] in _UNKNOWN_CAUSES or not answer["select"]:
                     return self._judge(answer)
                 selected = True
-        if place in self._operated:
+        if place in self._operated or sent.took:
             return self._judge(None)
         # What did not leave was not operated: this is known, whatever c104 says.
         return False, "selected, not operated" if selected else "select was not answered"
@@ -299,6 +291,37 @@ _LATE = (False, "not sent: its time has passed")
 
 def _late(request: dict[str, Any]) -> bool:
     return request["until"] is not None and time.monotonic() > request["until"]
+
+
+class _Sent(threading.Thread):
+    """Transmits once; c104 refuses while it waits for an answer to the point's last order that it has missed.
+
+    Attributes:
+        took: c104 says that it operated.  It says so up to some ten ms before the frame is seen to leave; its no is
+            worth less: frames have left after it.
+    """
+
+    def __init__(self, point: Any, request: dict[str, Any], until_s: float) -> None:
+        super().__init__(daemon=True)
+        self._point, self._request, self._until_s = point, request, until_s
+        self.took = False
+        self._ended_s = math.inf
+
+    def run(self) -> None:
+        """Transmit when c104 is free."""
+        while time.monotonic() < self._until_s and not _late(self._request):
+            try:
+                self.took = bool(self._point.transmit(cause=c104.Cot.ACTIVATION))
+            except RuntimeError:
+                time.sleep(0.002)
+            else:
+                break
+        self._ended_s = time.monotonic()
+
+    @property
+    def may_operate(self) -> bool:
+        """Whether a frame that operates the point may still be on its way."""
+        return self.is_alive() or self.took or time.monotonic() < self._ended_s + _SEEN_S
 
 
 class _Waiting:

@@ -102,6 +102,7 @@ class VirtualLab:
         self._server = self._make_server()
         self._started_at = self._cyclic_at = self._scanned_at = time.monotonic()
         self._said: tuple[object, ...] = ()
+        self._said_clients = 0
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -290,8 +291,11 @@ class VirtualLab:
             self._server.send(self._outgoing(PERIODIC))
 
     def _narrate(self) -> None:
-        """Say what changed at the bay that a person would see."""
-        bay = self.bay
+        """Say what changed at the bay, and who is connected, that a person would see."""
+        bay, clients = self.bay, self._server.clients
+        if clients != self._said_clients:
+            self._said_clients = clients
+            self._tell(f"{clients or 'no'} client{'' if clients == 1 else 's'} connected")
         now = (bay.closed, bay.tripped, bay.local, bay.watchdog_ok, bay.synchronism)
         if self._said and now != self._said:
             position = {True: "closed", False: "open", None: "travelling"}[bay.closed]
