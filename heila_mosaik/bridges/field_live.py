@@ -65,6 +65,15 @@ class LiveField:
         await self.process.start()
         self._task = asyncio.create_task(self._run())
 
+    async def lost(self) -> None:
+        """Wait for the end of the bridge.
+
+        Raises:
+            EquipmentLostError: When it has ended by itself.
+        """
+        assert self._task is not None, "start it first"
+        await asyncio.shield(self._task)
+
     async def stop(self) -> None:
         """Let go of the equipment in order."""
         if self._task is not None:

@@ -24,22 +24,33 @@ def log_to_terminal(level: int = logging.INFO) -> None:
 def actor(
     name: Annotated[str, typer.Argument(help="Name of the actor, or its role (mgms) if the site has only one.")],
     config: Config,
+    arm: Annotated[
+        list[str] | None, typer.Option(metavar="POINT", help="Arm a control point of its equipment; repeat.")
+    ] = None,
+    arm_for: Annotated[float, typer.Option(help="For how long points are armed. [s]")] = 600.0,
     seconds: Annotated[float | None, typer.Option(hidden=True, help="End after so long, for tests. [s]")] = None,
 ) -> None:
     """Run one actor live on its endpoints, with its store, until it is stopped.
 
-    Ctrl-C or SIGTERM end it after the step under way; started again it goes on where it was.
+    Ctrl-C or SIGTERM end it after the step under way; started again it goes on where it was.  Equipment the site file
+    gives it is only read without --arm.
     """
     import asyncio
+    import getpass
+    import socket
 
+    from heila_mosaik.study.live_equipment import Arming
     from heila_mosaik.study.site import load_site
 
     log_to_terminal()
     site = load_site(config)
-    asyncio.run(_run(site, site.find(name), seconds))
+    arming = Arming(
+        points=tuple(dict.fromkeys(arm or ())), for_s=arm_for, who=f"{getpass.getuser()}@{socket.gethostname()}"
+    )
+    asyncio.run(_run(site, site.find(name), seconds, arming))
 
 
-async def _run(site: Any, name: str, seconds: float | None) -> None:
+async def _run(site: Any, name: str, seconds: float | None, arming: Any) -> None:
     import asyncio
     import signal
 
@@ -57,7 +68,7 @@ async def _run(site: Any, name: str, seconds: float | None) -> None:
             ways.append(f"HTTPS {node.settings.listen.host}:{node.settings.listen.port}")
         log.info("%s: store %s, %s", name, node.store.path, ", ".join(ways))
 
-    await run_actor(site, name, started=started)
+    await run_actor(site, name, started=started, arming=arming)
     log.info("%s: stopped", name)
 
 

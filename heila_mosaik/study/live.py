@@ -17,6 +17,7 @@ from heila_mosaik.bridges.mqtt import Broker
 from heila_mosaik.bridges.node import LiveNode, NodeSettings
 from heila_mosaik.errors import Problem, ProblemsError
 from heila_mosaik.study.build import build_study, make_actors
+from heila_mosaik.study.live_equipment import Arming, make_field, run_with
 from heila_mosaik.study.loader import dump_scenario, load_scenario
 from heila_mosaik.study.schema import Scenario
 from heila_mosaik.study.site import COORDINATOR, ClockPart, Site
@@ -111,14 +112,20 @@ def make_clock(part: ClockPart) -> Clock:
 
 
 async def run_actor(
-    site: Site, name: str, *, control: ControlSink | None = None, started: Callable[[LiveNode, Any], None] | None = None
+    site: Site,
+    name: str,
+    *,
+    control: ControlSink | None = None,
+    started: Callable[[LiveNode, Any], None] | None = None,
+    arming: Arming | None = None,
 ) -> None:
     """Run one actor of a site until it is stopped.
 
     Args:
         site: The site.
         name: Name of the actor.
-        control: Way for its set points; without one they are only written down.
+        control: Way for its set points; without one, and without equipment, they are only written down.
+        arming: What of its equipment is armed at the start; nothing by default.
         started: Given the node and what has ``stop()``.
 
     Raises:
@@ -128,10 +135,16 @@ async def run_actor(
     actor = await asyncio.to_thread(make_actor, scenario, name)
     settings = node_settings(site, name, settings_id(scenario, name))
     if isinstance(site.clock, ClockPart):
-        node = LiveNode(actor, make_clock(site.clock), settings, control=control)
+        clock, arms = make_clock(site.clock), arming or Arming()
+        field = await asyncio.to_thread(make_field, site, name, clock.now, arms)
+        node = LiveNode(actor, clock, settings, control=field or control)
         if started is not None:
             started(node, node.host)
-        await node.run()
+        equipment = site.actors[name].equipment
+        if field is None or equipment is None:
+            await node.run()
+        else:
+            await run_with(node, field, arms, equipment.connect_s)
         return
 
     def make(heard: Callable[[str, dict[str, Any]], None], clock: ManualClock) -> LiveNode:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, Field, PrivateAttr, ValidationError, model_validator
 
 from heila_mosaik.errors import Problem, ProblemsError
+from heila_mosaik.study.equipment_part import EquipmentPart
 from heila_mosaik.study.schema import Part, Positive
 from heila_mosaik.study.yamlfile import Document, parse_yaml
 
@@ -37,6 +38,9 @@ class ActorPart(Part):
     """One actor that runs as a process of its own."""
 
     https: HttpsPart | None = Field(default=None, description="Its HTTPS server; without one it is reached by MQTT.")
+    equipment: EquipmentPart | None = Field(
+        default=None, description="Equipment behind IEC 60870-5-104; needs a clock of its own."
+    )
     over_https: tuple[str, ...] = Field(default=(), description="Actors it sends to over HTTPS; all others over MQTT.")
 
 
@@ -98,6 +102,8 @@ class Site(Part):
             for other in part.over_https:
                 if other not in self.actors or self.actors[other].https is None:
                     raise ValueError(f"actors.{name}.over_https: {other} has no https section in this file")
+            if part.equipment is not None and self.clock == "study":
+                raise ValueError(f"actors.{name}.equipment: with clock 'study' use heila hil run")
         if self.broker is None and self.clock == "study":
             raise ValueError("clock 'study' needs a broker: the study speaks MQTT")
         return self
