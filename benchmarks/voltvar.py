@@ -5,12 +5,12 @@ capacitor banks of 7 positions: 6517 combinations; with ``--large`` a fourth ban
 state: gap of the cost to the optimum, evaluations, and the time of brute force over that of the search.  Then the same
 for a day: dynamic programming over the candidates against dynamic programming over all positions.
 
-Run: ``python -m benchmarks.voltvar [cases] [--large]``
+Run ``python -m benchmarks.voltvar [--cases 6] [--large]``.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 import warnings
 from itertools import product
@@ -69,17 +69,19 @@ def day(seed: int) -> tuple[float, int, int]:
 def main() -> None:
     """Print gaps, evaluations and ratios."""
     warnings.simplefilter("ignore")
-    numbers = [int(text) for text in sys.argv[1:] if text.isdigit()]
-    cases = numbers[0] if numbers else 6
-    banks = (*BANKS, FOURTH) if "--large" in sys.argv else BANKS
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, default=6, help="seeded states")
+    parser.add_argument("--large", action="store_true", help="a fourth capacitor bank")
+    options = parser.parse_args()
+    banks = (*BANKS, FOURTH) if options.large else BANKS
     snapshot(0, BANKS[:1])  # compiles the kernels
-    rows = [snapshot(seed, banks) for seed in range(cases)]
+    rows = [snapshot(seed, banks) for seed in range(options.cases)]
     gaps, looked, ratios, counts = zip(*rows, strict=True)
-    print(f"state: {cases} cases, {counts[0]} combinations")
+    print(f"state: {options.cases} cases, {counts[0]} combinations")
     print(f"  gap to brute force {min(gaps):.3f} to {max(gaps):.3f} %, mean {np.mean(gaps):.3f} %")
     print(f"  evaluations {min(looked)} to {max(looked)}")
     print(f"  time of brute force over time of the search {min(ratios):.0f} to {max(ratios):.0f}")
-    days = [day(seed) for seed in range(min(cases, 4))]
+    days = [day(seed) for seed in range(min(options.cases, 4))]
     print(f"day: {len(days)} cases, {HOURS} h, {days[0][2]} costs in all")
     gaps = [each[0] for each in days]
     print(f"  gap to dynamic programming over all positions {min(gaps):.3f} to {max(gaps):.3f} %")

@@ -17,10 +17,11 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
+    "mathml",
     "reference",
 ]
 exclude_patterns = ["_build", "_ext", "examples/*.md"]
-myst_enable_extensions = ["deflist", "attrs_inline", "colon_fence"]
+myst_enable_extensions = ["deflist", "attrs_inline", "colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 highlight_language = "text"
 nitpicky = False
@@ -43,6 +44,7 @@ topic_groups = {
 }
 topics_elsewhere = ("index", "tutorial", "concepts", "validation", "messages", "message-forms")
 
+html_math_renderer = "mathml"  # no script, no network
 html_theme = "furo"
 html_title = f"heila-mosaik {release}"
 html_static_path = ["_static"]
@@ -52,3 +54,4 @@ html_copy_source = False
 copybutton_prompt_text = r"\$ |>>> "
 copybutton_prompt_is_regexp = True
 copybutton_only_copy_prompt_lines = True
+copybutton_line_continuation_character = "\\"

@@ -90,6 +90,12 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
+def spans(page: Path) -> list[str]:
+    """Inline code of a page, tables included."""
+    tokens = MarkdownIt("commonmark").enable("table").parse(page.read_text(encoding="utf-8"))
+    return [child.content for token in tokens for child in token.children or () if child.type == "code_inline"]
+
+
 def commands(block: Block) -> Iterator[tuple[str, str]]:
     """Commands of a console block with their expected output; heredocs and continued lines belong to the command."""
     command, output, end = "", [], ""
@@ -163,7 +169,7 @@ def _heila(command: str) -> tuple[int, str, str]:
     said, aside = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(aside):
         try:
-            main(shlex.split(command, comments=True)[1:])
+            main(shlex.split(command.replace("\\\n", " "), comments=True)[1:])
             code: object = 0
         except SystemExit as stopped:
             code = stopped.code

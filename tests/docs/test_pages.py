@@ -10,7 +10,7 @@ from reference import cli, schema
 from ruamel.yaml import YAML
 
 from heila_mosaik.study.schema import Scenario
-from tests.docs.pages import PAGES, ROOT, Block, blocks, commands, run_page, workspace
+from tests.docs.pages import PAGES, ROOT, Block, blocks, commands, run_page, spans, workspace
 
 COMMANDS = {command.name: command for command in cli.commands()}
 RUN = [page for page in PAGES if any(block.kind == "run" for block in blocks(page))]
@@ -50,6 +50,10 @@ def heila_lines(page):
                         yield block, [word for word in words if word != "..."]
 
 
+def options_of(command):
+    return {name: option for option in command.parameters if not option.argument for name in option.names}
+
+
 def command_of(words):
     name = words[0]
     for word in words[1:]:
@@ -63,7 +67,7 @@ def command_of(words):
 def test_commands_have_the_options_they_are_shown_with(page):
     for block, words in heila_lines(page):
         command = command_of(words)
-        options = {name: option for option in command.parameters if not option.argument for name in option.names}
+        options = options_of(command)
         given = words[len(command.name.split()) :]
         takes_value = False
         arguments = 0
@@ -97,9 +101,45 @@ def test_shipped_files_that_examples_name_exist(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
-def test_tests_that_pages_name_exist(page):
-    for path, name in re.findall(r"(tests/[\w/]+\.py)::(\w+)", page.read_text(encoding="utf-8")):
-        assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8"), f"{named(page)}: {path}::{name}"
+def test_commands_in_the_text_exist_with_their_options(page):
+    for span in spans(page):
+        if span.startswith("heila "):
+            words = span.split()
+            command = command_of(words)
+            assert not command.group or len(words) == len(command.name.split()), f"{named(page)}: {span}"
+            for word in words:
+                if word.startswith("-") and word not in HIDDEN:
+                    assert word.partition("=")[0] in options_of(command), f"{named(page)}: {span}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_tests_and_benchmarks_that_pages_name_exist(page):
+    text = page.read_text(encoding="utf-8")
+    for path, keywords in re.findall(r"`(tests/[\w/.]+)(?: -k \"?([\w ]+)\"?)?`", text):
+        assert (ROOT / path).exists(), f"{named(page)}: {path}"
+        tests = re.findall(r"def (test_\w+)", (ROOT / path).read_text(encoding="utf-8")) if keywords else []
+        for word in keywords.split(" or ") if keywords else ():
+            assert any(word in name for name in tests), f"{named(page)}: {path} -k {word}"
+    for module, options in re.findall(r"python -m benchmarks\.(\w+)([^`\n]*)", text):
+        source = (ROOT / "benchmarks" / f"{module}.py").read_text(encoding="utf-8")
+        for option in re.findall(r"--[a-z-]+", options):
+            assert f'"{option}"' in source, f"{named(page)}: benchmarks.{module} has no option {option}"
+
+
+def test_the_validation_page_names_every_benchmark():
+    text = (ROOT / "docs" / "validation.md").read_text(encoding="utf-8")
+    for path in (ROOT / "benchmarks").glob("*.py"):
+        if "__main__" in path.read_text(encoding="utf-8"):
+            assert f"benchmarks.{path.stem}" in text, path.stem
+
+
+def test_the_page_of_scenarios_shows_every_shipped_one():
+    text = (ROOT / "docs" / "scenarios.md").read_text(encoding="utf-8")
+    rows, headings = (set(re.findall(pattern, text, re.MULTILINE)) for pattern in (r"^\| `(\w+)` \|", r"^## (\w+)$"))
+    shipped = {path.stem for path in (ROOT / "scenarios").glob("*.yaml")}
+    assert rows == headings
+    assert rows <= shipped
+    assert {name for name in shipped - rows if not name.startswith("multipower_hil")} == set()
 
 
 def scenario_keys():

@@ -46,7 +46,8 @@ def models_of(module: Any) -> tuple[Model, ...]:
 def _section(module: Any, cls: type) -> str:
     path = f"{module.__name__}:{cls.__name__}"
     first = (inspect.getdoc(module) or "").split("\n\n")[0]
-    name = first.split("``")[1] if "``" in first else cls.__name__
+    named = cls.__name__ if cls.__name__ != "Simulator" else module.__name__.rpartition(".")[2].capitalize()
+    name = first.split("``")[1] if "``" in first else named
     parts = [f"## {name}\n", f'`{{"python": "{path}"}}`\n', paragraphs(cls) + "\n"]
     parameters = fields_of(cls.init, "Args")
     rows = []
@@ -64,9 +65,9 @@ def _section(module: Any, cls: type) -> str:
 
 def _model(model: Model) -> str:
     kind = "model" if model.public else "child"
-    takes = f", created with {', '.join(code(each) for each in model.params)}" if model.params else ""
+    made = f"Made with `{model.name}({', '.join(model.params)})`." if model.public else "Comes with its parent."
     rows = [_row(attribute) for attribute in model.attributes]
-    return f"### {kind} {model.name}\n\n`{model.name}`{takes}.\n\n" + table(
+    return f"### {kind} {model.name}\n\n{made}\n\n" + table(
         ("attribute", "direction", "unit", "several sources", "meaning"), rows
     )
 
