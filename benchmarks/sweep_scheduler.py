@@ -85,8 +85,9 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     logging.disable(logging.WARNING)
     with LocalCluster(
-        n_workers=given.workers, threads_per_worker=1, processes=False, dashboard_address=None, silence_logs=50
-    ) as cluster:
+        n_workers=given.workers, threads_per_worker=1, processes=False, dashboard_address=None, silence_logs=50,
+        memory_limit=0,  # each would take the memory of all of them for its own, pause and collect garbage
+    ) as cluster:  # fmt: skip
         packed = once(cluster.scheduler_address, given.runs, 500)
         single = once(cluster.scheduler_address, given.single, 1)
     needed = MANY / drive.TASK_S
