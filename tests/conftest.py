@@ -7,10 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from heila_mosaik.results.folder import RunFolder
 from heila_mosaik.study.run import run_scenario
 from heila_mosaik.study.schema import Scenario
+
+# The suite says the same of the same code every time; `pytest --hypothesis-profile search` looks for new examples.
+settings.register_profile("suite", derandomize=True, deadline=None)
+settings.register_profile("search", deadline=None, print_blob=True)
+settings.load_profile("suite")
 
 CONGESTED: dict[str, Any] = {
     "name": "windy_morning",

@@ -144,7 +144,9 @@ class LiveNode:
         if settings.registration:
             authority = x509.load_pem_x509_certificate((settings.keys / "ca.pem").read_bytes())
             self.directory = Directory(authority=authority, changed=self._registered)
-        self.reception = Reception(wire=wire, accept=self.host.accept, counts=self.counts)
+        self.reception = Reception(
+            wire=wire, accept=self.host.accept, knows=self.store.knows, clock=clock, counts=self.counts
+        )
         self.mqtt: MqttEndpoint | None = None
         self.client: HttpsClient | None = None
         self.server: HttpsServer | None = None

@@ -215,7 +215,7 @@ def scan_json(text: str) -> object:
         document = json.loads(text, parse_constant=_no_constant, parse_int=_integer, parse_float=_double)
     except ValueError as error:
         raise RefusedError(Refusal.SYNTAX, f"not valid JSON: {_short(error)}", remedy="send valid JSON") from error
-    _walk_json(document)
+    _walk_json(document, coerced=_coerces(document))
     return document
 
 
@@ -233,20 +233,37 @@ def _double(digits: str) -> float:
     return float(digits)
 
 
-def _walk_json(node: object) -> None:
+def _coerces(node: object) -> bool:
+    """Whether a context gives plain strings a datatype; else a string that looks like a number is a name."""
+    if isinstance(node, list):
+        return any(map(_coerces, node))
+    if not isinstance(node, dict):
+        return False
+    contexts = node.get("@context", ())
+    for entry in contexts if isinstance(contexts, list) else [contexts]:
+        if isinstance(entry, dict) and any(isinstance(term, dict) for term in entry.values()):
+            return True
+    return any(map(_coerces, node.values()))
+
+
+def _walk_json(node: object, *, coerced: bool) -> None:
     if isinstance(node, dict):
+        typed = coerced or ("@value" in node and "@type" in node)
         for key, value in node.items():
             if key in ("@import", "@base"):
                 raise RefusedError(Refusal.REMOTE_CONTEXT, f"{key} is not allowed", remedy="write the context inline")
             if key == "@context":
                 _check_context(value)
-            _check_json_text(key)
-            _walk_json(value)
+            _check_json_text(key, typed=False)
+            if isinstance(value, str):
+                _check_json_text(value, typed=typed)
+            else:
+                _walk_json(value, coerced=coerced)
     elif isinstance(node, list):
         for value in node:
-            _walk_json(value)
+            _walk_json(value, coerced=coerced)
     elif isinstance(node, str):
-        _check_json_text(node)
+        _check_json_text(node, typed=coerced)
 
 
 def _check_context(value: object) -> None:
@@ -257,8 +274,9 @@ def _check_context(value: object) -> None:
         _too_many(len(entry))
 
 
-def _check_json_text(text: str) -> None:
-    check_lexical(text, typed=False)
+def _check_json_text(text: str, *, typed: bool) -> None:
+    if typed:
+        check_lexical(text, typed=False)
     if len(text) > TEXT_MAX or (len(text) > TYPED_MAX and text.strip("+-. \t\r\n0123456789eE") == ""):
         raise RefusedError(Refusal.NUMBER_BOMB, f"string of {len(text)} digits or characters", remedy="send less")
     if "<!" in text:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from heila_mosaik.bridges.clock import Clock
 from heila_mosaik.bridges.envelope import SKEW_S, Envelope
 from heila_mosaik.bridges.mqtt_topics import Packet
 from heila_mosaik.bridges.smartapi_refusal import Refusal, RefusedError
 from heila_mosaik.bridges.smartapi_wire import Wire
 from heila_mosaik.bridges.store_rows import Delivery
+from heila_mosaik.bridges.watch import useful_until
 from heila_mosaik.domain.information import Message
 
 _SIZE_MAX = 4096
@@ -101,11 +104,15 @@ class Reception:
     Attributes:
         wire: Opens.
         accept: Stores, usually :meth:`heila_mosaik.bridges.host.LiveHost.accept`.
+        knows: Whether the message of a sender and an identity is stored already.
+        clock: Simulated time; a message that has lost its use by it does not get in.
         counts: Delivered, duplicates, and refusals by reason.
     """
 
     wire: Wire
     accept: Accept
+    knows: Callable[[str, str], bool]
+    clock: Clock
     counts: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -131,11 +138,22 @@ class Reception:
                 packet.payload, packet.signature, encrypted=packet.encrypted, content_type=packet.content_type
             )
             _same_as(peer, message.sender, via)
+            self._in_time(message)
             fresh = self.accept(message, via=via, jti=opened.jti, forget_at=opened.expires_at + SKEW_S)
         except RefusedError as error:
             return self._refused(error, peer, identity)
         self.counts["delivered" if fresh else "duplicate"] += 1
         return Receipt(id=message.id, state=Delivery.DELIVERED, duplicate=not fresh, sender=message.sender)
+
+    def _in_time(self, message: Message) -> None:
+        """Refuse what has lost its use on the way, by the rule after which its sender gives it up.
+
+        A broker or a client's queue may hold a message for longer than it was meant to.
+        """
+        until = useful_until(message.body, message.sent_at)
+        if self.clock.now() >= until and not self.knows(message.sender, message.id):
+            raise RefusedError(Refusal.TOO_LATE, f"it was of use until {until.isoformat()}",
+                               remedy="send it earlier, or set the clock")  # fmt: skip
 
     def _refused(self, error: RefusedError, peer: str, identity: str) -> Receipt:
         self.counts[f"refused_{error.reason}"] += 1

@@ -35,6 +35,7 @@ class Refusal(StrEnum):
     NOT_YET_VALID = "not_yet_valid"
     CLAIMS = "claims"
     REPLAYED = "replayed"
+    TOO_LATE = "too_late"
     REPLAY_STORE_FULL = "replay_store_full"
     DECRYPTION = "decryption"
 

@@ -186,7 +186,7 @@ class Store:
 
         Raises:
             StoreError: If it could not be written; the sender must not be told that it arrived.
-        RefusedError: If there are too many unexpired messages of this sender.
+            RefusedError: If there are too many unexpired messages of this sender.
         """
         with self._transaction() as db:
             if jti and not self._claim(message.sender, jti, forget_at):

@@ -99,7 +99,7 @@ def test_lock_step_gives_the_bytes_of_a_run_in_one_process_whatever_dies_meanwhi
 def test_on_a_clock_the_sequence_is_completed_too(names, tmp_path):
     broker, site_file = make_site(tmp_path, names)
     with broker, actor_processes(site_file, LIVE, tmp_path / "logs"):
-        run_mixed(load_site(site_file), tmp_path / "mixed", rate=500.0)
+        run_mixed(load_site(site_file), tmp_path / "mixed", rate=300.0)
     messages = RunFolder(tmp_path / "mixed").messages
     assert set(messages["kind"]) >= SEQUENCE
     # what live actors say to each other is in the log as well

@@ -3,6 +3,7 @@
 import queue
 import time
 from dataclasses import replace
+from datetime import timedelta
 
 import paho.mqtt.client as paho
 import pytest
@@ -13,7 +14,10 @@ from heila_mosaik.bridges import mqtt_topics as topics
 from heila_mosaik.bridges.broker import find_mosquitto
 from heila_mosaik.bridges.envelope import Envelope
 from heila_mosaik.bridges.node import NotRegisteredError
+from heila_mosaik.bridges.smartapi import CONTENT_TYPE
 from heila_mosaik.bridges.smartapi_wire import Wire
+from heila_mosaik.bridges.store_rows import Delivery
+from heila_mosaik.domain.information import Message
 from tests.bridges_live.lab import Lab, call, fates, reserve, until
 from tests.bridges_smartapi.examples import EXAMPLES
 
@@ -56,7 +60,7 @@ def test_every_object_arrives_once_and_is_confirmed(lab, encrypt):
 def test_the_broker_is_killed_in_the_middle_of_a_sequence(lab):
     ams, mgms = lab.run("ams", partners=("mgms",)), lab.run("mgms", partners=("ams",))
     ams.say("mgms", reserve(0))
-    until(lambda: mgms.got == ["r0"])
+    until(lambda: mgms.got == ["r0"] and fates(ams.node) == ["delivered"])
     lab.broker.kill()
     ams.say("mgms", *(reserve(number) for number in range(1, 8)))
     until(lambda: ams.node.courier.waiting == 7)
@@ -72,7 +76,7 @@ def test_a_call_that_cannot_be_delivered_in_time_ends_on_both_sides_and_is_never
     lab = mosquitto
     ams, mgms = lab.run("ams", partners=("mgms",)), lab.run("mgms", partners=("ams",))
     ams.say("mgms", reserve(0))
-    until(lambda: mgms.got == ["r0"])
+    until(lambda: mgms.got == ["r0"] and fates(ams.node) == ["delivered"])
     lab.broker.kill()
     now = ams.node.host.now()
     ams.say("mgms", call(1, start=now, stop_s=2.0), reserve(1))
@@ -85,6 +89,31 @@ def test_a_call_that_cannot_be_delivered_in_time_ends_on_both_sides_and_is_never
     until(lambda: mgms.got == ["r0", "r1"], 30)
     time.sleep(0.3)
     assert mgms.got == ["r0", "r1"]
+
+
+def test_what_lost_its_use_on_the_way_does_not_get_in(mosquitto):
+    ams, mgms = mosquitto.run("ams", partners=("mgms",)), mosquitto.run("mgms", partners=("ams",))
+    until(lambda: ams.node.directory.known.get("mgms") and mgms.node.directory.known.get("ams"))
+    now = ams.node.host.now()
+
+    def arrive(identity, body):
+        """As a queue hands it over that held it too long."""
+        message = Message(id=identity, sender="ams", receiver="mgms", sent_at=now, body=body)
+        sealed = ams.node.reception.wire.seal(message)
+        packet = topics.Packet(
+            payload=sealed.payload, signature=sealed.signature, encrypted=sealed.encrypted, content_type=CONTENT_TYPE
+        )
+        return mgms.node.reception.receive(packet, peer="ams", identity=identity, via="mqtt")
+
+    late = arrive("x1", call(1, start=now - timedelta(minutes=2), stop_s=60.0))
+    assert late.state is Delivery.REFUSED
+    assert late.reason.startswith("too_late: it was of use until 2016-08-22T03:59:")
+    assert arrive("x2", call(2, start=now, stop_s=1.0)).state is Delivery.DELIVERED
+    until(lambda: mgms.node.host.now() > now + timedelta(seconds=1))
+    again = arrive("x2", call(2, start=now, stop_s=1.0))
+    assert (again.state, again.duplicate) == (Delivery.DELIVERED, True), "it was in time when it came first"
+    until(lambda: mgms.got == ["a2"])
+    assert mgms.node.counts["refused_too_late"] == 1
 
 
 def test_the_receiver_dies_after_it_stored_and_before_it_confirmed(mosquitto):

@@ -11,9 +11,9 @@ import pytest
 from heila_mosaik.errors import HeilaError
 from heila_mosaik.results.study import Study
 from heila_mosaik.results.sweepstore import Entry, NotAStudyError, OtherResultError, StudyInUseError, SweepStore
-from heila_mosaik.study.sweep.drive import Drive, NoWorkersError
+from heila_mosaik.study.sweep.drive import Drive, NoWorkersError, Report
 from heila_mosaik.study.sweep.inprocess import InProcess
-from heila_mosaik.study.sweep.work import Order
+from heila_mosaik.study.sweep.work import Order, Outcome
 
 SOURCE = {"sweep": {"name": "t", "analysis": [], "description": "", "vary": []}, "varied": ["x"], "code": "c"}
 
@@ -89,6 +89,42 @@ def test_a_node_that_cannot_work_ends_the_call_and_blames_no_run(tmp_path):
         drive(tmp_path, Counting({"k2": [full]}))
     tally = drive(tmp_path, Counting())
     assert (tally.failed, tally.done + tally.skipped) == (0, 6)
+
+
+class Dying:
+    """Two workers that are handed two tasks each; some runs kill theirs, and the crew blames what it held."""
+
+    def __init__(self, killers: set[str]) -> None:
+        self.killers, self.tasks = killers, {}
+
+    def size(self) -> int:
+        return 2
+
+    def submit(self, tasks) -> None:
+        self.tasks.update(tasks)
+
+    def reports(self, timeout_s: float) -> list[Report]:
+        held, self.tasks = dict(list(self.tasks.items())[:2]), dict(list(self.tasks.items())[2:])
+        if any(order.key in self.killers for orders in held.values() for order in orders):
+            return [Report(task=task, lost="worker", detail="it is gone") for task in held]
+        return [
+            Report(task=task, outcomes=[Outcome(key=o.key, status="done", figures={"y": o.job}) for o in orders])
+            for task, orders in held.items()
+        ]
+
+    def dismiss(self, worker: str) -> None:
+        raise AssertionError(worker)
+
+
+@pytest.mark.parametrize("killers", [{"k0"}, {"k7"}, {"k7", "k8"}, {"k0", "k19"}])
+def test_only_what_kills_a_worker_by_itself_is_blamed(tmp_path, killers):
+    with store(tmp_path, 20) as opened:
+        tally = Drive(orders(20), opened, Dying(killers), retries=1).run()
+        opened.publish()
+    assert (tally.done, tally.failed) == (20 - len(killers), len(killers))
+    failures = Study(tmp_path).failures()
+    assert set(failures) == killers
+    assert set(failures.values()) == {"its worker died in 2 of 2 attempts (it is gone)"}
 
 
 def test_an_interrupt_leaves_a_state_that_goes_on(tmp_path):

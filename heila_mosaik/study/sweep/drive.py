@@ -119,6 +119,7 @@ class Tally:
 @dataclass(slots=True)
 class _Task:
     orders: tuple[Order, ...]
+    exclusive: bool = False
 
 
 class Drive:
@@ -148,7 +149,9 @@ class Drive:
         self.tally = Tally(total=len(orders))
         self._attempts: dict[str, int] = {}
         self._waiting: deque[Order] = deque()
+        # Orders of a task that was lost with its worker, then those that were lost again though alone in their task.
         self._alone: deque[Order] = deque()
+        self._suspects: deque[Order] = deque()
         for order in orders:
             before = store.entries.get(order.key)
             if before is None:
@@ -170,7 +173,7 @@ class Drive:
             NoWorkersError: If every node turned out unfit.
         """
         began = time.monotonic()
-        while self._waiting or self._alone or self._out:
+        while self._waiting or self._alone or self._suspects or self._out:
             self._hand_out()
             self._note(self._crew.reports(1.0))
             self.tally.elapsed_s = time.monotonic() - began
@@ -188,6 +191,9 @@ class Drive:
     # ------------------------------------------------------------------ out
 
     def _hand_out(self) -> None:
+        if self._suspects and not (self._waiting or self._alone or self._out):
+            self._hand_out_suspect()
+            return
         room = _AHEAD * max(1, self._crew.size()) - len(self._out)
         new: dict[int, tuple[Order, ...]] = {}
         while room > 0 and (self._alone or self._waiting):
@@ -201,6 +207,17 @@ class Drive:
             room -= 1
         if new:
             self._crew.submit(new)
+
+    def _hand_out_suspect(self) -> None:
+        """Try a run with nothing beside it.
+
+        A crew tells which tasks a dead worker held, not which of them it was working on: only a run that was out by
+        itself can be blamed.
+        """
+        orders = (self._suspects.popleft(),)
+        self._out[self._number] = _Task(orders, exclusive=True)
+        self._crew.submit({self._number: orders})
+        self._number += 1
 
     def _runs_per_task(self) -> int:
         """Runs of the next task: about ``TASK_S`` of work, and at the end small enough to keep everyone busy."""
@@ -277,10 +294,13 @@ class Drive:
             self._alone.extend(task.orders)
             return
         (order,) = task.orders
+        if not task.exclusive:
+            self._suspects.append(order)
+            return
         attempts = self._attempts.get(order.key, 0) + 1
         self._attempts[order.key] = attempts
         if attempts <= self._retries:
-            self._alone.append(order)
+            self._suspects.append(order)
             return
         cause = f"its worker died in {attempts} of {attempts} attempts ({report.detail})"
         self._store.explain(order.key, cause + "\n")
