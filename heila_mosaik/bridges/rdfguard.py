@@ -102,7 +102,7 @@ def _literals_as_written() -> Iterator[None]:
 
 
 def _short(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
 
 
 def _decoded(payload: bytes) -> str:

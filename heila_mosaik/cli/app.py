@@ -40,16 +40,7 @@ app = typer.Typer(
     add_completion=False,
 )
 new_app = typer.Typer(name="new", help="Start an own scenario or grid folder.", no_args_is_help=True)
-app.add_typer(new_app)
-app.add_typer(hil_app)
-app.command()(lab)
-app.add_typer(bench_app)
-app.add_typer(message_app)
-app.add_typer(results_app)
-app.command()(sweep)
-app.add_typer(keys_app)
-for _command in (observe, actor, mixed, broker, cycle):
-    app.command()(_command)
+STUDIES, LIVE, LABORATORY = "Studies", "Actors as processes of their own", "Laboratory and equipment"
 
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key, for example dms.cycle_s=120.")
@@ -95,7 +86,7 @@ def root(
     """Co-simulation of the HEILA platform: grid, microgrids, flexibility market."""
 
 
-@app.command()
+@app.command(rich_help_panel=STUDIES)
 def check(
     path: Annotated[Path, typer.Argument(help="Scenario file or grid folder.")],
     settings: Settings = None,
@@ -118,7 +109,7 @@ def check(
         raise typer.Exit(BAD_INPUT)
 
 
-@app.command()
+@app.command(rich_help_panel=STUDIES)
 def run(
     path: Annotated[Path, typer.Argument(help="Scenario file.")],
     out: Annotated[Path | None, typer.Option(help="Run folder; default runs/<name>-<time>.")] = None,
@@ -162,7 +153,7 @@ def run(
     _finish(folder, as_json=as_json, quiet=quiet)
 
 
-@app.command()
+@app.command(rich_help_panel=STUDIES)
 def report(
     folder: Annotated[Path, typer.Argument(help="Run folder.")],
     as_json: Json = False,
@@ -174,7 +165,7 @@ def report(
     typer.echo(json.dumps({"report": str(page)}) if as_json else str(page))
 
 
-@app.command()
+@app.command(rich_help_panel=STUDIES)
 def compare(
     first: Annotated[Path, typer.Argument(help="Run folder.")],
     second: Annotated[Path, typer.Argument(help="Run folder to compare with it.")],
@@ -197,7 +188,7 @@ def compare(
     difference_tables(found, first.name, second.name, every=every)
 
 
-@app.command()
+@app.command(rich_help_panel=STUDIES)
 def schema() -> None:
     """Print the JSON schema of scenario files, for editors."""
     from heila_mosaik.study.loader import schema_json
@@ -241,3 +232,16 @@ def _finish(folder: Path, *, as_json: bool, quiet: bool) -> None:
         for sentence in headline(figures):
             typer.echo(sentence)
     typer.echo(f"run    {folder}\nreport {page}")
+
+
+# Help shows commands before groups, panels in the order of their first command.
+for _panel, _commands in ((STUDIES, (observe, sweep)), (LIVE, (actor, mixed, broker, cycle)), (LABORATORY, (lab,))):
+    for _command in _commands:
+        app.command(rich_help_panel=_panel)(_command)
+for _panel, _groups in (
+    (STUDIES, (new_app, results_app)),
+    (LIVE, (keys_app, message_app)),
+    (LABORATORY, (hil_app, bench_app)),
+):
+    for _group in _groups:
+        app.add_typer(_group, rich_help_panel=_panel)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 results_app = typer.Typer(name="results", help="Results of a study of many runs.", no_args_is_help=True)
+_PIPE_WIDTH = 200
 Folder = Annotated[Path, typer.Option("--study", "-s", help="Study folder, as heila sweep printed it.")]
 
 
@@ -62,11 +63,30 @@ def _answer(frame: Any, form: str) -> None:
     elif form == "json":
         typer.echo(frame.to_json(orient="records", indent=1))
     else:
-        from rich.console import Console
-        from rich.table import Table
+        _show(frame)
 
-        table = Table(*(str(name) for name in frame.columns), show_edge=False)
-        for row in frame.itertuples(index=False):
-            table.add_row(*(f"{value:.6g}" if isinstance(value, float) else str(value) for value in row))
-        console = Console()
-        (console if console.is_terminal else Console(width=200)).print(table)
+
+def _show(frame: Any) -> None:
+    """Print a table; what is wider than the terminal is told row by row, a line for each column."""
+    from rich.console import Console
+    from rich.measure import Measurement
+    from rich.table import Table
+
+    console = Console()
+    console = console if console.is_terminal else Console(width=_PIPE_WIDTH)
+    rows = [
+        [f"{value:.6g}" if isinstance(value, float) else str(value) for value in row]
+        for row in frame.itertuples(index=False, name=None)
+    ]
+    names = [str(name) for name in frame.columns]
+    table = Table(*names, show_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    if Measurement.get(console, console.options.update(max_width=100_000), table).maximum <= console.width:
+        console.print(table)
+        return
+    width = max(map(len, names))
+    for number, row in enumerate(rows, 1):
+        typer.echo(f"row {number}")
+        for name, value in zip(names, row, strict=True):
+            typer.echo(f"  {name:<{width}}  {value}")

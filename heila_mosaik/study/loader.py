@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 
 from heila_mosaik.errors import Problem, ProblemsError
+from heila_mosaik.study.fields import describe, keys_at
 from heila_mosaik.study.schema import Scenario
 from heila_mosaik.study.yamlfile import Document, KeyPath, parse_yaml, read_yaml
 
@@ -281,7 +282,7 @@ def _problem(detail: ErrorDetails, location: KeyPath, document: Document, source
         remedy = near or f"known keys here: {', '.join(_keys_at(location[:-1]))}"
         return Problem(what=f"unknown key {str(location[-1])!r}", where=where, remedy=remedy)
     if kind == "missing":
-        return Problem(what=f"key {str(location[-1])!r} is missing", where=where, remedy=_describe(location))
+        return Problem(what=f"key {str(location[-1])!r} is missing", where=where, remedy=describe(Scenario, location))
     if kind == "timezone_aware":
         return Problem(what=f"time {given} has no zone", where=where, remedy=f"write {given}+02:00 or {given}Z")
     if kind in ("literal_error", "enum"):
@@ -291,7 +292,7 @@ def _problem(detail: ErrorDetails, location: KeyPath, document: Document, source
     message = detail["msg"].removeprefix("Value error, ")
     if not isinstance(given, dict | BaseModel | type(None)) and repr(given) not in message:
         message = f"{message[:1].lower()}{message[1:]}, got {given!r}"
-    return Problem(what=message, where=where, remedy=_describe(location) or "correct the values")
+    return Problem(what=message, where=where, remedy=describe(Scenario, location) or "correct the values")
 
 
 def _missing_files(scenario: Scenario, document: Document) -> Iterator[Problem]:
@@ -323,29 +324,9 @@ def _is_branch(part: str | int) -> bool:
     return isinstance(part, str) and any(mark in part for mark in "[(")
 
 
-def _model_at(location: KeyPath) -> type[BaseModel] | None:
-    model: Any = Scenario
-    for part in location:
-        if not (isinstance(model, type) and issubclass(model, BaseModel)) or str(part) not in model.model_fields:
-            return None
-        annotation: Any = model.model_fields[str(part)].annotation
-        options = [annotation, *get_args(annotation)]
-        model = next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)
-    return model
-
-
 def _keys_at(location: KeyPath) -> list[str]:
-    model = _model_at(location)
-    keys = list(model.model_fields) if model is not None else []
+    keys = keys_at(Scenario, location)
     return keys if location else ["extends", *keys]
-
-
-def _describe(location: KeyPath) -> str:
-    parent = _model_at(location[:-1])
-    if not location or parent is None or str(location[-1]) not in parent.model_fields:
-        return ""
-    description = parent.model_fields[str(location[-1])].description
-    return f"{location[-1]}: {description}" if description else f"add {location[-1]}"
 
 
 def _near(word: str, known: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, Field, PrivateAttr, ValidationError, model_v
 
 from heila_mosaik.errors import Problem, ProblemsError
 from heila_mosaik.study.equipment_part import EquipmentPart
+from heila_mosaik.study.fields import describe, keys_at
 from heila_mosaik.study.schema import Part, Positive
 from heila_mosaik.study.yamlfile import Document, parse_yaml
 
@@ -175,6 +176,7 @@ def _problems(error: ValidationError, document: Document, path: Path) -> list[Pr
         name = ".".join(str(key) for key in keys)
         unknown = each["type"] == "extra_forbidden"
         what = "unknown key" if unknown else each["msg"].removeprefix("Value error, ")
-        remedy = "remove it" if unknown else "see docs/live.md"
+        known = ", ".join(keys_at(Site, keys[:-1]))
+        remedy = f"known keys here: {known}" if unknown else describe(Site, keys) or "see docs/live.md"
         found.append(Problem(what=f"{name}: {what}" if name else what, where=place, remedy=remedy))
     return found

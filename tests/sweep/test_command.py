@@ -47,6 +47,12 @@ def test_a_study_answers_sql_and_python_alike_and_writes_its_page(study):
         "energy.losses_mwh"
     ]
     assert len(pd.read_parquet(study / "results")) == 6
+    narrow = call("results", "sql", query, "--study", str(study)).output
+    assert [line.split("│")[0].strip() for line in narrow.splitlines()[2:]] == [f"{load:g}" for load in wanted.index]
+    # a table wider than any page is told row by row
+    wide = call("results", "sql", "select * from runs", "--study", str(study)).output.splitlines()
+    assert [line for line in wide if not line.startswith("  ")] == [f"row {number}" for number in range(1, 7)]
+    assert len(wide) == 6 * (1 + len(frame.columns))
 
 
 def test_queries_see_the_study_alone(study, tmp_path):

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from heila_mosaik.errors import Problem, ProblemsError
 from heila_mosaik.results.manifest import checksum
 from heila_mosaik.study.extensions import extension_checksums
+from heila_mosaik.study.fields import describe, keys_at
 from heila_mosaik.study.loader import ScenarioSource, put, resolved
 from heila_mosaik.study.schema import Scenario
 from heila_mosaik.study.shelf import Shelf
@@ -192,18 +193,14 @@ def _problems(error: ValidationError, document: Document, path: Path) -> Iterato
         where = document.places.get(place, str(path)) + (f" ({dotted})" if dotted else "")
         message = detail["msg"].removeprefix("Value error, ")
         if detail["type"] == "extra_forbidden":
-            known = ", ".join(_fields(keys[:-1]))
+            known = ", ".join(keys_at(SweepFile, keys[:-1]))
             yield Problem(what=f"unknown key {keys[-1]!r}", where=where, remedy=f"known keys here: {known}")
         else:
-            yield Problem(what=message[:1].lower() + message[1:], where=where, remedy="see docs/sweeps.md")
-
-
-def _fields(keys: tuple[str | int, ...]) -> list[str]:
-    from heila_mosaik.study.sweep.schema import Analysis, Block, Span  # noqa: PLC0415 - for a message only
-
-    models: Mapping[str, type[BaseModel]] = {"vary": Block, "analysis": Analysis, "keys": Span}
-    named = [str(key) for key in keys if str(key) in models]
-    return list((models[named[-1]] if named else SweepFile).model_fields)
+            yield Problem(
+                what=message[:1].lower() + message[1:],
+                where=where,
+                remedy=describe(SweepFile, keys) or "see docs/sweeps.md",
+            )
 
 
 def _named(changes: Mapping[str, Any]) -> str:
