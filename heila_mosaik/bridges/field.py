@@ -27,6 +27,8 @@ Request = Callable[[str, float, str], None]
 
 _LASTING = (Reason.STEP_TOO_LARGE, Reason.OUTSIDE_LIMITS, Reason.NOT_A_NUMBER, Reason.EMERGENCY_STOPPED)
 _AGAIN_S = 0.2
+_SAME = 1e-7
+"""Values closer than this are one number in the single precision of the wire: no order, and no read-back of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,7 +187,7 @@ class Field:
 
     def _want(self, point: Point, value: float, cause: str, now_s: float) -> None:
         wanted = self._wanted.get(point.name)
-        if wanted is None or wanted.value != value:
+        if wanted is None or not math.isclose(wanted.value, value, rel_tol=_SAME, abs_tol=_SAME):
             self._ask(point, value, cause, now_s)
 
     def _ask(self, point: Point, value: float, cause: str, now_s: float) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 
 from heila_mosaik.bridges.endpoint import Reading
@@ -64,6 +65,16 @@ def test_a_later_signal_covers_an_earlier_one(field, asked):
         ("der_p_setpoint", -0.1, "call"),
         ("der_q_setpoint", 0.0, "end of call"),
     ]
+
+
+def test_what_is_the_same_number_on_the_wire_is_not_asked_for_again(field, asked):
+    field.order([_signal(0, 10, p_mw=-0.113)], _at(0), 0.0)
+    field.order([_signal(1, 10, p_mw=-0.113 + 2e-17)], _at(1), 60.0)
+    assert np.float32(-0.113) == np.float32(-0.113 + 2e-17)
+    assert -0.113 != -0.113 + 2e-17
+    assert asked == [("der_p_setpoint", -0.113, "call")]
+    field.order([_signal(2, 10, p_mw=-0.11301)], _at(2), 120.0)
+    assert asked[1:] == [("der_p_setpoint", -0.11301, "call")]
 
 
 def test_a_switching_command_is_asked_for_once_whatever_comes(field, asked):

@@ -75,7 +75,10 @@ def record(port, tmp_path_factory, shown):
 def test_a_call_moves_breaker_and_unit_and_is_read_back(record):
     figures = hil_figures(record)
     assert record.run.status == "complete"
-    assert figures["orders"]["sent"] == figures["orders"]["confirmed"] > 3
+    # at this speed the next set point may follow before the read-back of one that changed little
+    superseded = figures["orders"].get("superseded", 0)
+    assert figures["orders"]["sent"] == figures["orders"]["confirmed"] + superseded
+    assert figures["orders"]["confirmed"] > 3 + superseded
     assert not {"unknown", "refused"} & figures["orders"].keys()
     breaker = [e for e in record.events if e["kind"] == "order" and e["name"] == "breaker_command"]
     assert [e["value"] for e in breaker if e["state"] == "sent"][:2] == [0.0, 1.0]
