@@ -1,6 +1,5 @@
 """Ctrl-C between two steps."""
 
-import os
 import signal
 import threading
 from datetime import UTC, datetime
@@ -25,7 +24,7 @@ def test_ctrl_c_stops_at_the_next_tick():
 
     def run():
         with interruptible(seen.append) as tick:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
             tick(NOW)
             seen.append("never")
 
@@ -37,13 +36,13 @@ def test_ctrl_c_stops_at_the_next_tick():
 
 def test_ctrl_c_that_the_run_swallowed_is_not_lost():
     with pytest.raises(KeyboardInterrupt), interruptible(None):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_second_ctrl_c_does_not_wait():
     def body():
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         pytest.fail("the second signal must raise at once")
 
     with pytest.raises(KeyboardInterrupt), interruptible(None):
@@ -55,7 +54,7 @@ def test_a_waiting_run_is_stopped_without_a_step():
 
     def wait(stop):
         stop(None)
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         stop(None)
         pytest.fail("the run must have been left")
 
