@@ -234,14 +234,18 @@ def _double(digits: str) -> float:
 
 
 def _coerces(node: object) -> bool:
-    """Whether a context gives plain strings a datatype; else a string that looks like a number is a name."""
+    """Whether a context can give plain strings a datatype, by a definition of a term or another name for ``@type``.
+
+    If none can, a string that looks like a number is a name.
+    """
     if isinstance(node, list):
         return any(map(_coerces, node))
     if not isinstance(node, dict):
         return False
     contexts = node.get("@context", ())
     for entry in contexts if isinstance(contexts, list) else [contexts]:
-        if isinstance(entry, dict) and any(isinstance(term, dict) for term in entry.values()):
+        terms = entry.values() if isinstance(entry, dict) else ()
+        if any(isinstance(term, dict) or str(term).startswith("@") for term in terms):
             return True
     return any(map(_coerces, node.values()))
 

@@ -44,6 +44,8 @@ BAD = [
      Refusal.NUMBER_BOMB),
     (JSONLD, b'{"@context": {"b": {"@id": "a:b", "@type": "http://www.w3.org/2001/XMLSchema#decimal"}},'
      b' "b": "1E+999999999"}', Refusal.NUMBER_BOMB),
+    (JSONLD, b'{"@context": {"v": "@value", "t": "@type"}, "a:b": {"v": "1E+999999999",'
+     b' "t": "http://www.w3.org/2001/XMLSchema#decimal"}}', Refusal.NUMBER_BOMB),
     (JSONLD, b"[" * 5000 + b"]" * 5000, Refusal.TOO_DEEP),
     (JSONLD, b'{"a:b": NaN}', Refusal.NOT_FINITE),
     (XML, b'<!DOCTYPE r [<!ENTITY a "x">]><rdf:RDF xmlns:rdf="a">&a;</rdf:RDF>', Refusal.ENTITY_EXPANSION),
